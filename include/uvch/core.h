@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What all channels share: handles, requests, the loop. */
+#ifndef UVCH_CORE_H
+#define UVCH_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+#include <uvch/version.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Handle types. */
+typedef enum {
+  UVCH_UNKNOWN_HANDLE = 0,
+  UVCH_MPSC_RECEIVER
+} uvch_handle_type;
+
+/* Request types. */
+typedef enum {
+  UVCH_UNKNOWN_REQ = 0,
+  UVCH_MPSC_SEND
+} uvch_req_type;
+
+/* What can be set for a loop, see uvch_loop_configure(). */
+typedef enum {
+  UVCH_LOOP_BUDGET_MESSAGES = 1, /* messages delivered in one pass of the loop; 1,024 to begin with, at least 1 */
+  UVCH_LOOP_BUDGET_TIME,         /* nanoseconds of delivering in one pass of the loop; 1,000,000 to begin with, at least 1 */
+  UVCH_LOOP_HOT_MAX              /* longest time in nanoseconds that an idle loop polls for the next message before it sleeps;
+                                    0: never; at most 1,000,000 */
+} uvch_loop_option;
+
+/* How a channel is made; flags for its options. */
+enum {
+  UVCH_PREALLOCATE = 1 /* make the storage of a bounded channel at once, not with the first message */
+};
+
+/* Handle types. */
+typedef struct uvch_handle_s uvch_handle_t;
+typedef struct uvch_mpsc_sender_s uvch_mpsc_sender_t;
+typedef struct uvch_mpsc_receiver_s uvch_mpsc_receiver_t;
+
+/* Request types. */
+typedef struct uvch_req_s uvch_req_t;
+typedef struct uvch_mpsc_send_s uvch_mpsc_send_t;
+
+/* Callbacks. */
+typedef void (*uvch_close_cb)(uvch_handle_t* handle);
+typedef void (*uvch_walk_cb)(uvch_handle_t* handle, void* arg);
+
+/* uvch_drop_cb: gets a message that was taken and will not be delivered; `arg` is the channel's. It is called without any lock on the
+ * thread that closes the receiver, and on no other. `item` is good until it returns. */
+typedef void (*uvch_drop_cb)(void* item, void* arg);
+
+#define UVCH_HANDLE_FIELDS                                                                                                            \
+  /* public */                                                                                                                        \
+  void* data;                                                                                                                         \
+  /* read-only */                                                                                                                     \
+  uv_loop_t* loop;                                                                                                                    \
+  uvch_handle_type type;                                                                                                              \
+  /* private */                                                                                                                       \
+  unsigned int flags;                                                                                                                 \
+  void* queue[2];                                                                                                                     \
+  uvch_close_cb close_cb;                                                                                                             \
+  void* core;                                                                                                                         \
+  void* reserved[4];
+
+/* The base of every handle. */
+struct uvch_handle_s {
+  UVCH_HANDLE_FIELDS
+};
+
+#define UVCH_REQ_FIELDS                                                                                                               \
+  /* public */                                                                                                                        \
+  void* data;                                                                                                                         \
+  /* read-only */                                                                                                                     \
+  uv_loop_t* loop;                                                                                                                    \
+  uvch_req_type type;                                                                                                                 \
+  /* private */                                                                                                                       \
+  int status;                                                                                                                         \
+  void* core;                                                                                                                         \
+  void* port;                                                                                                                         \
+  void* queue[2];                                                                                                                     \
+  void* endpoint[3];                                                                                                                  \
+  void* waiter[8];                                                                                                                    \
+  void* reserved[4];
+
+/* The base of every request. */
+struct uvch_req_s {
+  UVCH_REQ_FIELDS
+};
+
+/* uvch_attach: bind a receiver that was made without a loop to `loop`, once.
+ *
+ * Threads:  the thread that runs the loop, or will. It must not be in use elsewhere.
+ * Returns 0, UV_EINVAL (NULL), UV_EALREADY (it has a loop), UV_EBADF (closed), UV_EPERM (another thread runs that loop),
+ * UV_ENOMEM, UV_EMFILE (no descriptor left). */
+UVCH_EXTERN int uvch_attach(uv_loop_t* loop, uvch_handle_t* handle);
+
+/* uvch_close: close a handle. What is queued goes to the channel's drop function before this returns; senders get UV_EPIPE from now on.
+ * `cb` may be NULL; it comes later, from the loop, as the last callback of the handle. The handle keeps its loop alive until then.
+ *
+ * A receiver without a loop is closed at once; its `cb` must be NULL.
+ *
+ * If the program closed the library's own handles in a walk over the loop, `cb` needs a loop that is still open; without one, pass NULL.
+ *
+ * Threads:  the loop's.
+ * Returns 0, UV_EINVAL (NULL, not a handle, or a callback without a loop), UV_EALREADY (closed before), UV_ENOMEM (only after such a
+ * walk, and only with a callback: nothing is closed then). */
+UVCH_EXTERN int uvch_close(uvch_handle_t* handle, uvch_close_cb cb);
+
+/* uvch_close_all: uvch_close(handle, NULL) for every handle of `loop` that is not closing yet.
+ *
+ * Threads:  the loop's.
+ * Returns how many it closed, UV_EINVAL (NULL). */
+UVCH_EXTERN int uvch_close_all(uv_loop_t* loop);
+
+/* uvch_walk: call `cb` for every handle of `loop`, closing ones included. The callback may close, make and attach handles; those that
+ * are made during the walk are not visited.
+ *
+ * Threads:  the loop's. */
+UVCH_EXTERN void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg);
+
+/* uvch_ref, uvch_unref: whether the handle keeps its loop alive while it is active. On to begin with; calling one twice changes nothing.
+ *
+ * Threads:  the loop's. */
+UVCH_EXTERN void uvch_ref(uvch_handle_t* handle);
+UVCH_EXTERN void uvch_unref(uvch_handle_t* handle);
+
+/* uvch_has_ref: 1 if the handle would keep its loop alive while active, else 0.
+ *
+ * Threads:  the loop's. */
+UVCH_EXTERN int uvch_has_ref(const uvch_handle_t* handle);
+
+/* uvch_is_active: 1 if the handle waits for something: a receiver between recv_start and recv_stop, UV_EOF or close. Else 0.
+ *
+ * Threads:  the loop's. */
+UVCH_EXTERN int uvch_is_active(const uvch_handle_t* handle);
+
+/* uvch_is_closing: 1 from uvch_close() on, else 0.
+ *
+ * Threads:  the loop's. */
+UVCH_EXTERN int uvch_is_closing(const uvch_handle_t* handle);
+
+/* uvch_handle_get_loop, _get_type, _get_data, _set_data: the fields, for languages that cannot read them. The loop is NULL before
+ * uvch_attach().
+ *
+ * Threads:  the loop's. */
+UVCH_EXTERN uv_loop_t* uvch_handle_get_loop(const uvch_handle_t* handle);
+UVCH_EXTERN uvch_handle_type uvch_handle_get_type(const uvch_handle_t* handle);
+UVCH_EXTERN void* uvch_handle_get_data(const uvch_handle_t* handle);
+UVCH_EXTERN void uvch_handle_set_data(uvch_handle_t* handle, void* data);
+
+/* uvch_cancel: give up a request that waits. Its callback comes with UV_ECANCELED and the message is the caller's again.
+ *
+ * Threads:  the request's loop.
+ * Returns 0, UV_EINVAL (NULL, not a request), UV_EBUSY (done, or the message is being moved: the callback comes with another status). */
+UVCH_EXTERN int uvch_cancel(uvch_req_t* req);
+
+/* uvch_owns_handle: 1 if `handle` is one that the library keeps on the loop for itself, else 0. For programs that walk their loop with
+ * uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request.
+ *
+ * Threads:  the loop's. */
+UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);
+
+/* uvch_loop_configure: set `option` of `loop` to `value`, see uvch_loop_option. It holds as long as the loop has a uvch handle or
+ * request; on a loop without one it holds until the end of the loop's next pass, so make the handles before running it.
+ *
+ * Threads:  the loop's.
+ * Returns 0, UV_EINVAL (NULL, unknown option, value out of range), UV_EPERM (another thread runs that loop), UV_ENOMEM, UV_EMFILE. */
+UVCH_EXTERN int uvch_loop_configure(uv_loop_t* loop, uvch_loop_option option, uint64_t value);
+
+/* uvch_loop_fork: make the loop's channels work in a forked child; call it there after uv_loop_fork(). Messages that were in the
+ * channels are delivered in both processes. Threads other than the one that forked do not exist in the child: what they were about to
+ * send is not there, and senders that only they knew stay open, so such a channel gets no UV_EOF in the child.
+ *
+ * Threads:  the only one there is.
+ * Returns 0 (also for a loop without uvch handles), UV_EINVAL (NULL), UV_ENOMEM, UV_EMFILE. On an error nothing is delivered; it can be
+ * called again. */
+UVCH_EXTERN int uvch_loop_fork(uv_loop_t* loop);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

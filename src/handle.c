@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Handles, and the functions of their loop that walk over them. */
+#include "handle.h"
+
+#include "core.h"
+#include "registry.h"
+
+/* The port of a handle that has a loop. The channel holds it, so it is there even when it is closed. */
+static struct uvch__port* port_of(const uvch_handle_t* handle) {
+  return uvch__home_port(&((struct uvch__core*) handle->core)->home);
+}
+
+static int is_handle(const uvch_handle_t* handle) {
+  return handle != NULL && handle->type == UVCH_MPSC_RECEIVER;
+}
+
+void uvch__handle_init(uvch_handle_t* handle, uvch_handle_type type, void* core) {
+  handle->loop = NULL;
+  handle->type = type;
+  handle->flags = UVCH__REF;
+  handle->close_cb = NULL;
+  handle->core = core;
+  uvch__list_init((struct uvch__list*) (void*) handle->queue);
+}
+
+void uvch__handle_attach(uvch_handle_t* handle, struct uvch__port* port) {
+  handle->loop = port->loop;
+  uvch__port_add(port, &port->handles, handle->queue);
+}
+
+/* Changes flags and tells the port when that changes what keeps the loop running. */
+static void set_flags(uvch_handle_t* handle, unsigned int flags) {
+  int before = (handle->flags & (UVCH__ACTIVE | UVCH__REF)) == (UVCH__ACTIVE | UVCH__REF);
+  int after = (flags & (UVCH__ACTIVE | UVCH__REF)) == (UVCH__ACTIVE | UVCH__REF);
+
+  handle->flags = flags;
+  if (before != after && after)
+    uvch__port_hold(port_of(handle));
+  else if (before != after)
+    uvch__port_release(port_of(handle));
+}
+
+void uvch__handle_set_active(uvch_handle_t* handle, int active) {
+  set_flags(handle, active ? handle->flags | UVCH__ACTIVE : handle->flags & ~(unsigned int) UVCH__ACTIVE);
+}
+
+void uvch_ref(uvch_handle_t* handle) {
+  if (is_handle(handle))
+    set_flags(handle, handle->flags | UVCH__REF);
+}
+
+void uvch_unref(uvch_handle_t* handle) {
+  if (is_handle(handle))
+    set_flags(handle, handle->flags & ~(unsigned int) UVCH__REF);
+}
+
+int uvch_has_ref(const uvch_handle_t* handle) {
+  return is_handle(handle) && (handle->flags & UVCH__REF) != 0;
+}
+
+int uvch_is_active(const uvch_handle_t* handle) {
+  return is_handle(handle) && (handle->flags & UVCH__ACTIVE) != 0;
+}
+
+int uvch_is_closing(const uvch_handle_t* handle) {
+  return is_handle(handle) && (handle->flags & UVCH__CLOSING) != 0;
+}
+
+uv_loop_t* uvch_handle_get_loop(const uvch_handle_t* handle) {
+  return handle->loop;
+}
+
+uvch_handle_type uvch_handle_get_type(const uvch_handle_t* handle) {
+  return handle->type;
+}
+
+void* uvch_handle_get_data(const uvch_handle_t* handle) {
+  return handle->data;
+}
+
+void uvch_handle_set_data(uvch_handle_t* handle, void* data) {
+  handle->data = data;
+}
+
+int uvch_attach(uv_loop_t* loop, uvch_handle_t* handle) {
+  struct uvch__port* port;
+  int err;
+
+  if (loop == NULL || !is_handle(handle))
+    return UV_EINVAL;
+  if ((handle->flags & UVCH__CLOSING) != 0)
+    return UV_EBADF;
+  if (handle->loop != NULL)
+    return UV_EALREADY;
+  err = uvch__port_get(loop, &port);
+  if (err == 0)
+    uvch__receiver_attach((uvch_mpsc_receiver_t*) handle, port);
+  return err;
+}
+
+/* The port that brings the close callback: the handle's own, or after a foreign close a new one; NULL: nobody. */
+static int closing_port(uvch_handle_t* handle, uvch_close_cb cb, struct uvch__port** port) {
+  *port = port_of(handle);
+  if (*port == NULL)
+    return cb != NULL ? UV_EINVAL : 0;
+  if (!uvch__port_is_foreign(*port))
+    return 0;
+  *port = NULL;
+  return cb != NULL ? uvch__port_get(handle->loop, port) : 0;
+}
+
+int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
+  struct uvch__port* home;
+  struct uvch__port* port;
+  int err;
+
+  if (!is_handle(handle))
+    return UV_EINVAL;
+  if ((handle->flags & UVCH__CLOSING) != 0)
+    return UV_EALREADY;
+  err = closing_port(handle, cb, &port);
+  if (err != 0)
+    return err;
+  handle->close_cb = cb;
+  handle->flags |= UVCH__CLOSING;
+  home = port_of(handle);
+  uvch__handle_set_active(handle, 0);
+  uvch__receiver_close((uvch_mpsc_receiver_t*) handle); /* runs user code, and lets go of the core */
+  if (home != NULL)
+    uvch__port_remove(home, handle->queue);
+  if (port != NULL)
+    uvch__port_close_handle(port, handle);
+  return 0;
+}
+
+static void close_one(uvch_handle_t* handle, void* count) {
+  if (uvch_close(handle, NULL) == 0)
+    ++*(int*) count;
+}
+
+int uvch_close_all(uv_loop_t* loop) {
+  int count = 0;
+
+  if (loop == NULL)
+    return UV_EINVAL;
+  uvch_walk(loop, close_one, &count);
+  return count;
+}
+
+/* Handles may come and go during the walk: each is taken from a list of those still to be visited, and put back before its callback. */
+void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg) {
+  struct uvch__list lists[2];
+  struct uvch__port* port;
+  int i;
+
+  if (loop == NULL || cb == NULL || uvch__port_find(loop, &port) != 0 || port == NULL)
+    return;
+  uvch__list_move(&port->handles, &lists[0]);
+  uvch__list_move(&port->closing, &lists[1]);
+  for (i = 0; i < 2; i++) {
+    while (!uvch__list_is_empty(&lists[i])) {
+      struct uvch__list* q = lists[i].next;
+      uvch__list_remove(q);
+      uvch__list_append(i == 0 ? &port->handles : &port->closing, q);
+      cb(UVCH__CONTAINER(q, uvch_handle_t, queue), arg);
+    }
+  }
+}
+
+int uvch_owns_handle(const uv_handle_t* handle) {
+  return handle != NULL && uvch__registry_owns(handle);
+}
+
+int uvch_loop_configure(uv_loop_t* loop, uvch_loop_option option, uint64_t value) {
+  struct uvch__port* port;
+  int err;
+
+  if (loop == NULL)
+    return UV_EINVAL;
+  if (option == UVCH_LOOP_BUDGET_MESSAGES ? value == 0 || value > UINT32_MAX
+      : option == UVCH_LOOP_BUDGET_TIME   ? value == 0
+      : option == UVCH_LOOP_HOT_MAX       ? value > UVCH__HOT_MAX
+                                          : 1)
+    return UV_EINVAL;
+  err = uvch__port_get(loop, &port);
+  if (err != 0)
+    return err;
+  if (option == UVCH_LOOP_BUDGET_MESSAGES)
+    port->pass_messages = (uint32_t) value;
+  else if (option == UVCH_LOOP_BUDGET_TIME)
+    port->pass_time = value;
+  else
+    port->hot.ceiling = value;
+  return 0;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A circular list, linked both ways through its members. */
+#ifndef UVCH_SRC_LIST_H
+#define UVCH_SRC_LIST_H
+
+#include <stddef.h>
+
+struct uvch__list {
+  struct uvch__list* next;
+  struct uvch__list* prev;
+};
+
+#define UVCH__CONTAINER(ptr, type, member) ((type*) (void*) ((char*) (ptr) - offsetof(type, member)))
+
+static inline void uvch__list_init(struct uvch__list* l) {
+  l->next = l;
+  l->prev = l;
+}
+
+static inline int uvch__list_is_empty(const struct uvch__list* l) {
+  return l->next == l;
+}
+
+static inline void uvch__list_append(struct uvch__list* l, struct uvch__list* node) {
+  node->next = l;
+  node->prev = l->prev;
+  l->prev->next = node;
+  l->prev = node;
+}
+
+static inline void uvch__list_remove(struct uvch__list* node) {
+  node->prev->next = node->next;
+  node->next->prev = node->prev;
+  uvch__list_init(node);
+}
+
+/* Moves all members of `from` to the empty list `to`. */
+static inline void uvch__list_move(struct uvch__list* from, struct uvch__list* to) {
+  uvch__list_init(to);
+  if (uvch__list_is_empty(from))
+    return;
+  *to = *from;
+  to->next->prev = to;
+  to->prev->next = to;
+  uvch__list_init(from);
+}
+
+#endif

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The port.
+ *
+ * Why one: libuv looks at every uv_async_t of a loop at every wake-up, and uv_async_send() is no memory barrier when it coalesces. So a loop
+ * has one wake source, and who posts decides by an exchange of our own whether to signal.
+ *
+ *        any thread: push                               the loop's thread: run
+ *
+ *   head: ASLEEP <-- node <-- node   --- collect --->   FIFO: ep, ep, ep  --- turn by turn --->  callbacks
+ *         AWAKE                                               |                  |
+ *         CLOSED                                              +---- hand: ep <---+
+ *
+ * The head. Only the push that finds ASLEEP signals. AWAKE (the mark) is in the head only while the idle handle is active, so the loop
+ * comes back by itself: run() starts that handle before it puts the mark in, and rest() stops it when it has taken the mark out. Hence uv_stop,
+ * a pass cut by its budget, UV_RUN_NOWAIT and programs that poll uv_backend_fd lose nothing.
+ *
+ * Turns. An endpoint is popped into `hand` with its token and delivers from there. A nested uv_run() in a callback finds it there and
+ * puts it back in the FIFO before it goes on; the outer turn then sees that the token is gone and ends. So nothing is iterated across
+ * user code, and a nested run delivers everything, messages of the same channel too.
+ *
+ * Life. The port is made with the loop's first handle or request. When none is left it ends: CLOSED into the head, its libuv handles closed as
+ * soon as no poster is late (between its push on ASLEEP and its signal), and the last handles' close callbacks come from there. A port
+ * that was used for requests only stays to the end of the next pass.
+ *
+ * Foreign close. A program may close our libuv handles in a walk over its loop. Our close callbacks never come then. Whoever sees it
+ * first, a poster or the loop, puts CLOSED into the head; the next call on the loop's thread makes a new port. The old one's memory must stay
+ * until libuv is done with its handles: that is when a later port on the same loop has seen three passes, since libuv finishes in each pass all
+ * handles that were closed before. Until then it is an orphan, reachable from the registry.
+ *
+ * Edges:
+ *   [H1] push     CAS of head, acq_rel: publishes the node, and what its poster did, to collect [H2]
+ *   [H2] collect  CAS of head, acq_rel: takes the nodes of [H1]; a push that finds ASLEEP afterwards signals
+ *   [H3] rest     CAS of head, AWAKE to ASLEEP, acq_rel: a push before it makes it fail, a push after it finds ASLEEP
+ *   [H4] kill     exchange of head with CLOSED, acq_rel: takes the nodes of [H1]; every push after it finds CLOSED
+ *   [L1] late     counted before the CAS [H1] that finds ASLEEP (relaxed: that CAS publishes it to [H4]), counted off with release after
+ *                 the signal; the port's look before it closes its handles is the acquire */
+#include "port.h"
+
+#include "alloc.h"
+#include "registry.h"
+#include "thread.h"
+
+enum { ASLEEP = 0, AWAKE = 1, CLOSED = 2 }; /* no node has such an address */
+enum { OPEN, ENDING, ENDED, FOREIGN };
+
+#define PASS_MESSAGES 1024
+#define PASS_TIME 1000000 /* ns */
+#define STRIDE_MAX 16
+#define STRIDE_TIME 16000 /* ns; a stride that took longer is too long */
+#define ORPHAN_PASSES 3
+
+static void run(struct uvch__port* port);
+
+static void on_wake(struct uvch__wake* wake) {
+  run(wake->data);
+}
+
+static void on_idle(uv_idle_t* idle) {
+  run(UVCH__CONTAINER(idle, struct uvch__port, idle));
+}
+
+/* Reference counts. */
+
+void uvch__port_ref(struct uvch__port* port) {
+  atomic_fetch_add_explicit(&port->refs, 1, memory_order_relaxed); /* relaxed: the caller has one */
+}
+
+void uvch__port_unref(struct uvch__port* port) {
+  if (atomic_fetch_sub_explicit(&port->refs, 1, memory_order_acq_rel) != 1) /* the last one sees what all others did */
+    return;
+  uvch__wake_free(port->wake);
+  uvch__free(port);
+}
+
+/* The FIFO. */
+
+static void put(struct uvch__port* port, struct uvch__endpoint* ep) {
+  ep->next = 0;
+  if (port->first == NULL)
+    port->first = ep;
+  else
+    port->last->next = (uintptr_t) ep;
+  port->last = ep;
+}
+
+static struct uvch__endpoint* pop(struct uvch__port* port) {
+  struct uvch__endpoint* ep = port->first;
+
+  if (ep != NULL)
+    port->first = (struct uvch__endpoint*) ep->next;
+  return ep;
+}
+
+static void drop_chain(uintptr_t h) {
+  while (h > CLOSED) {
+    struct uvch__endpoint* ep = (struct uvch__endpoint*) h;
+    h = ep->next;
+    ep->ops->drop(ep);
+  }
+}
+
+/* No token is taken in any more, and those in the ready list end. Any thread that holds the port. */
+static void kill_head(struct uvch__port* port) {
+  drop_chain(atomic_exchange_explicit(&port->head, CLOSED, memory_order_acq_rel)); /* [H4] */
+}
+
+/* The same for the FIFO and the hand. */
+static void kill_fifo(struct uvch__port* port) {
+  struct uvch__endpoint* ep = port->hand;
+
+  port->hand = NULL;
+  if (ep != NULL)
+    ep->ops->drop(ep);
+  while ((ep = pop(port)) != NULL)
+    ep->ops->drop(ep);
+}
+
+/* Posting. */
+
+/* Reads libuv's flags on a foreign thread: there is no other way to see a close that is not ours. The answer may be old; then the
+ * signal below goes nowhere and the next push sees it. */
+int uvch__port_is_foreign(struct uvch__port* port) {
+  return uv_is_closing(&port->wake->u.handle);
+}
+
+static int push_on_asleep(struct uvch__port* port, struct uvch__endpoint* ep) {
+  uintptr_t h = ASLEEP;
+  int done;
+
+  atomic_fetch_add_explicit(&port->late, 1, memory_order_relaxed); /* [L1] */
+  ep->next = ASLEEP;
+  done = atomic_compare_exchange_strong_explicit(&port->head, &h, (uintptr_t) ep, memory_order_acq_rel, /* [H1] */
+                                                 memory_order_relaxed);
+  if (done) {
+    atomic_store_explicit(&port->signalled_at, uv_hrtime(), memory_order_relaxed); /* relaxed: a measurement */
+    uvch__wake_signal(port->wake);
+  }
+  atomic_fetch_sub_explicit(&port->late, 1, memory_order_release); /* [L1] */
+  return done;
+}
+
+void uvch__port_push(struct uvch__port* port, struct uvch__endpoint* ep) {
+  uintptr_t h = atomic_load_explicit(&port->head, memory_order_relaxed); /* relaxed: every case below checks it by a CAS, or is final */
+
+  while (h != CLOSED && !uvch__port_is_foreign(port)) {
+    if (h == ASLEEP) {
+      if (push_on_asleep(port, ep))
+        return;
+      h = atomic_load_explicit(&port->head, memory_order_relaxed); /* relaxed: as above */
+      continue;
+    }
+    ep->next = h;
+    if (atomic_compare_exchange_weak_explicit(&port->head, &h, (uintptr_t) ep, memory_order_acq_rel, memory_order_relaxed)) /* [H1] */
+      return;
+  }
+  kill_head(port);
+  ep->ops->drop(ep);
+}
+
+/* What the loop does for us. */
+
+static void turn_idle_on(struct uvch__port* port) {
+  uv_idle_start(&port->idle, on_idle); /* fails only without a callback */
+}
+
+/* An unused port keeps the loop running too, until it is gone. */
+static void update_ref(struct uvch__port* port) {
+  int want = port->alive > 0 || port->live == 0;
+
+  if (want == port->is_reffed || port->state == ENDED || port->state == FOREIGN)
+    return;
+  port->is_reffed = (unsigned char) want;
+  if (want)
+    uv_ref(&port->wake->u.handle);
+  else
+    uv_unref(&port->wake->u.handle);
+}
+
+void uvch__port_hold(struct uvch__port* port) {
+  port->alive++;
+  update_ref(port);
+}
+
+void uvch__port_release(struct uvch__port* port) {
+  port->alive--;
+  update_ref(port);
+}
+
+void uvch__port_add(struct uvch__port* port, struct uvch__list* list, void* queue) {
+  uvch__list_append(list, queue);
+  port->live++;
+  port->is_unused = 0;
+  update_ref(port);
+}
+
+void uvch__port_remove(struct uvch__port* port, void* queue) {
+  uvch__list_remove(queue);
+  port->live--;
+  if (port->live == 0 && !uvch__port_is_foreign(port))
+    turn_idle_on(port);
+  update_ref(port);
+}
+
+void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle) {
+  uvch__list_append(&port->closing, (struct uvch__list*) (void*) handle->queue);
+  uvch__port_hold(port);
+  turn_idle_on(port);
+}
+
+void uvch__port_append(struct uvch__port* port, struct uvch__endpoint* ep) {
+  if (uvch__port_is_foreign(port)) {
+    ep->ops->drop(ep);
+    return;
+  }
+  put(port, ep);
+  turn_idle_on(port);
+}
+
+int uvch__port_runs_here(struct uvch__port* port) {
+  /* relaxed: a thread asks only whether it was itself that wrote it */
+  return atomic_load_explicit(&port->thread, memory_order_relaxed) == uvch__thread_self();
+}
+
+/* The end. */
+
+/* The last close callbacks of handles come from the close callbacks of the port's own, so that uv_loop_close() succeeds after them. */
+static void deliver_closed(struct uvch__port* port) {
+  struct uvch__list* l = &port->closing;
+  struct uvch__list* q;
+  size_t n = 0;
+
+  for (q = l->next; q != l; q = q->next)
+    n++;
+  while (n-- > 0 && !uvch__list_is_empty(l)) {
+    uvch_handle_t* handle = UVCH__CONTAINER(l->next, uvch_handle_t, queue);
+    uvch__list_remove(l->next);
+    uvch__port_release(port);
+    if (handle->close_cb != NULL)
+      handle->close_cb(handle);
+  }
+}
+
+static void free_orphans(struct uvch__port* port) {
+  struct uvch__port* orphan;
+
+  while ((orphan = port->orphans) != NULL) {
+    port->orphans = orphan->next;
+    uvch__port_unref(orphan);
+  }
+}
+
+static void on_handle_closed(struct uvch__port* port) {
+  if (--port->to_close > 0)
+    return;
+  uvch__registry_remove(port);
+  uvch__wake_release(port->wake);
+  free_orphans(port);
+  deliver_closed(port);
+  uvch__port_unref(port);
+}
+
+static void on_wake_closed(struct uvch__wake* wake) {
+  on_handle_closed(wake->data);
+}
+
+static void on_idle_closed(uv_handle_t* idle) {
+  on_handle_closed(UVCH__CONTAINER(idle, struct uvch__port, idle));
+}
+
+/* Closes the libuv handles once no poster is late; until then the idle handle brings us here again. */
+static void try_end(struct uvch__port* port) {
+  if (port->state != ENDING || atomic_load_explicit(&port->late, memory_order_acquire) > 0) /* [L1] */
+    return;
+  port->state = ENDED;
+  port->to_close = 2;
+  uvch__wake_close(port->wake, on_wake_closed);
+  uv_close((uv_handle_t*) &port->idle, on_idle_closed);
+}
+
+static void end(struct uvch__port* port) {
+  port->state = ENDING;
+  uvch__registry_retire(port);
+  kill_head(port);
+  kill_fifo(port);
+  try_end(port);
+}
+
+/* The program closed the libuv handles. It may have left one of the two alone. */
+static void orphan(struct uvch__port* port) {
+  if (port->state == FOREIGN)
+    return;
+  port->state = FOREIGN;
+  uvch__registry_orphan(port);
+  kill_head(port);
+  kill_fifo(port);
+  if (!uv_is_closing((uv_handle_t*) &port->idle))
+    uv_close((uv_handle_t*) &port->idle, NULL);
+}
+
+/* A pass. */
+
+int uvch__budget_look(struct uvch__port* port) {
+  struct uvch__budget* b = &port->budget;
+  uint64_t now = uv_hrtime();
+
+  if (now - b->read_at > STRIDE_TIME)
+    port->stride = 1;
+  else if (port->stride < STRIDE_MAX)
+    port->stride *= 2;
+  b->read_at = now;
+  b->until_clock = port->stride;
+  if (now >= b->deadline)
+    b->left = 0;
+  return b->left > 0;
+}
+
+static void collect(struct uvch__port* port) {
+  uintptr_t h = atomic_load_explicit(&port->head, memory_order_relaxed); /* relaxed: the CAS acquires */
+  struct uvch__endpoint* oldest = NULL;
+  struct uvch__endpoint* newest;
+
+  do {
+    if (h == AWAKE || h == CLOSED)
+      return;
+  } while (!atomic_compare_exchange_weak_explicit(&port->head, &h, AWAKE, memory_order_acq_rel, memory_order_relaxed)); /* [H2] */
+  if (h == ASLEEP)
+    return;
+  newest = (struct uvch__endpoint*) h;
+  while (h > CLOSED) { /* the list has the newest first, the FIFO the oldest */
+    struct uvch__endpoint* ep = (struct uvch__endpoint*) h;
+    h = ep->next;
+    ep->next = (uintptr_t) oldest;
+    oldest = ep;
+  }
+  if (port->first == NULL)
+    port->first = oldest;
+  else
+    port->last->next = (uintptr_t) oldest;
+  port->last = newest;
+}
+
+static int drain(struct uvch__port* port) {
+  struct uvch__endpoint* ep;
+  int worked = 0;
+
+  while (port->budget.left > 0 && (ep = pop(port)) != NULL) {
+    worked = 1;
+    port->hand = ep;
+    ep->ops->turn(ep, port);
+    if (port->hand == ep) {
+      port->hand = NULL;
+      put(port, ep);
+    }
+  }
+  return worked;
+}
+
+/* Nothing is left to do: wait hot, or sleep. */
+static void rest(struct uvch__port* port, int worked, uint64_t now) {
+  uintptr_t h = AWAKE;
+
+  if (port->hot.ceiling > 0) {
+    if (worked) {
+      now = uv_hrtime();
+      uvch__hot_open(&port->hot, now);
+    } else if (port->hot.open) {
+      uvch__hot_poll(&port->hot, now);
+    }
+    if (port->hot.open)
+      return;
+  }
+  if (!atomic_compare_exchange_strong_explicit(&port->head, &h, ASLEEP, memory_order_acq_rel, memory_order_relaxed) && /* [H3] */
+      h != ASLEEP) /* a nested run may have taken the mark out */
+    return;
+  uv_idle_stop(&port->idle);
+  port->rested_at = now;
+}
+
+static void settle(struct uvch__port* port, int worked, uint64_t now) {
+  if (port->live == 0 && port->depth == 0) {
+    int stay = port->orphans != NULL ? port->passes < ORPHAN_PASSES : uvch__list_is_empty(&port->closing) && !port->is_unused;
+    port->is_unused = 1;
+    if (!stay)
+      end(port);
+    return;
+  }
+  if (port->live > 0 && port->first == NULL && uvch__list_is_empty(&port->closing))
+    rest(port, worked, now);
+}
+
+static void note_hit(struct uvch__port* port) {
+  uint64_t signalled = atomic_load_explicit(&port->signalled_at, memory_order_relaxed); /* relaxed: a measurement */
+
+  uvch__hot_hit(&port->hot, signalled > port->rested_at ? signalled - port->rested_at : 0);
+}
+
+static void run(struct uvch__port* port) {
+  struct uvch__budget outer = port->budget;
+  uint64_t now;
+  int worked;
+
+  if (port->state != OPEN) {
+    try_end(port);
+    return;
+  }
+  atomic_store_explicit(&port->thread, uvch__thread_self(), memory_order_relaxed); /* relaxed: see runs_here */
+  now = uv_hrtime();
+  port->passes++;
+  port->depth++;
+  turn_idle_on(port);
+  if (port->hand != NULL) { /* of a turn whose callback runs the loop */
+    put(port, port->hand);
+    port->hand = NULL;
+  }
+  collect(port);
+  if (port->first != NULL)
+    note_hit(port);
+  port->budget = (struct uvch__budget){port->pass_messages, port->stride, now, now + port->pass_time};
+  worked = drain(port);
+  if (port->live > 0 || port->depth > 1)
+    deliver_closed(port);
+  port->budget = outer;
+  port->depth--;
+  if (uvch__port_is_foreign(port))
+    orphan(port);
+  else
+    settle(port, worked, now);
+}
+
+/* Making one. */
+
+static int make(uv_loop_t* loop, struct uvch__port** out) {
+  struct uvch__port* port = uvch__calloc(1, sizeof *port);
+  int err;
+
+  if (port == NULL)
+    return UV_ENOMEM;
+  err = uvch__wake_new(&port->wake, loop, on_wake, port);
+  if (err != 0) {
+    uvch__free(port);
+    return err;
+  }
+  uv_idle_init(loop, &port->idle); /* cannot fail */
+  uv_unref((uv_handle_t*) &port->idle);
+  atomic_init(&port->head, ASLEEP);
+  atomic_init(&port->refs, 1);
+  port->loop = loop;
+  port->stride = 1;
+  port->pass_messages = PASS_MESSAGES;
+  port->pass_time = PASS_TIME;
+  uvch__hot_init(&port->hot);
+  uvch__list_init(&port->handles);
+  uvch__list_init(&port->closing);
+  uvch__list_init(&port->reqs);
+  uvch__registry_add(port);
+  turn_idle_on(port); /* an unused port goes away by itself */
+  update_ref(port);
+  *out = port;
+  return 0;
+}
+
+int uvch__port_find(uv_loop_t* loop, struct uvch__port** out) {
+  unsigned long thread;
+  struct uvch__port* port = uvch__registry_find(loop, &thread);
+
+  if (thread != 0 && thread != uvch__thread_self())
+    return UV_EPERM;
+  if (port != NULL && uvch__port_is_foreign(port)) {
+    orphan(port);
+    port = NULL;
+  }
+  *out = port;
+  return 0;
+}
+
+int uvch__port_get(uv_loop_t* loop, struct uvch__port** out) {
+  int err = uvch__port_find(loop, out);
+
+  return err != 0 || *out != NULL ? err : make(loop, out);
+}
+
+int uvch__port_owns(const struct uvch__port* port, const uv_handle_t* handle) {
+  return handle == &port->wake->u.handle || handle == (const uv_handle_t*) &port->idle;
+}
+
+/* After a fork. */
+
+static void on_old_wake_closed(struct uvch__wake* wake) {
+  uvch__wake_free(wake);
+}
+
+int uvch__port_refork(struct uvch__port* port) {
+  struct uvch__wake* wake;
+  int err = uvch__wake_new(&wake, port->loop, on_wake, port);
+
+  if (err != 0)
+    return err;
+  uvch__wake_close(port->wake, on_old_wake_closed);
+  port->wake = wake;
+  port->is_reffed = 0;
+  update_ref(port);
+  /* relaxed: no other thread exists */
+  atomic_store_explicit(&port->head, ASLEEP, memory_order_relaxed);
+  atomic_store_explicit(&port->late, 0, memory_order_relaxed);
+  atomic_store_explicit(&port->thread, 0, memory_order_relaxed);
+  port->first = NULL;
+  port->hand = NULL;
+  turn_idle_on(port);
+  return 0;
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The port: one wake-up per loop, whatever the number of channels on it. See port.c for how it works.
+ *
+ * An *endpoint* is what a port delivers to: the receiving side of a channel, or a request that is done. The right to put it into the port,
+ * its *token*, lies in exactly one place at a time, see home.h. */
+#ifndef UVCH_SRC_PORT_H
+#define UVCH_SRC_PORT_H
+
+#include <uv.h>
+#include <uvch/core.h>
+
+#include "atomic.h"
+#include "hot.h"
+#include "list.h"
+#include "wake.h"
+
+struct uvch__port;
+struct uvch__endpoint;
+
+struct uvch__endpoint_ops {
+  /* Delivers, on the loop's thread, with the token in port->hand. It calls user code only while the token is there, and is done with the
+   * endpoint once the token is gone from there, whoever took it: a nested run, a close. To rest, it takes the token out itself; a token
+   * left in the hand on return means that there is more. */
+  void (*turn)(struct uvch__endpoint* ep, struct uvch__port* port);
+
+  /* The port is closed: the token ends here, on any thread. */
+  void (*drop)(struct uvch__endpoint* ep);
+};
+
+struct uvch__endpoint {
+  uintptr_t next; /* the node below in the ready list, or the next in the FIFO; whoever has the token writes it */
+  const struct uvch__endpoint_ops* ops;
+};
+
+/* How much may be delivered in a pass. The clock is read once in `stride` messages: every time while callbacks are slow, every 16 while they
+ * are fast, so that a pass is over time by one slow callback and the clock costs little. */
+struct uvch__budget {
+  uint32_t left;
+  uint32_t until_clock;
+  uint64_t read_at;
+  uint64_t deadline;
+};
+
+struct uvch__port {
+  /* any thread */
+  atomic_uintptr_t head; /* the ready list: UVCH__ASLEEP, _AWAKE, _CLOSED, or the newest of a chain of nodes that ends in one of the first two */
+  atomic_uint late;      /* posters between a push on _ASLEEP and the end of their signal */
+  atomic_uint refs;      /* the loop, and every endpoint that has its home here */
+  atomic_ulong thread;   /* which thread runs the loop; 0 until a callback has run */
+  atomic_uint_least64_t signalled_at;
+  struct uvch__wake* wake;
+
+  /* the loop's thread */
+  char pad[UVCH__LINE];
+  uv_loop_t* loop;
+  uv_idle_t idle;
+  struct uvch__endpoint* first; /* the FIFO */
+  struct uvch__endpoint* last;
+  struct uvch__endpoint* hand; /* the endpoint that is delivering */
+  struct uvch__budget budget;
+  uint32_t stride;
+  uint32_t pass_messages;
+  uint64_t pass_time;
+  struct uvch__hot hot;
+  uint64_t rested_at;
+  struct uvch__list handles;
+  struct uvch__list closing;
+  struct uvch__list reqs;
+  size_t live;  /* handles that are not closing, and requests */
+  size_t alive; /* what keeps the loop running */
+  unsigned int depth;
+  unsigned int passes;
+  unsigned char state;
+  unsigned char is_unused; /* since the last pass */
+  unsigned char is_reffed;
+  unsigned char to_close; /* libuv handles whose close callback is due */
+  struct uvch__port* orphans;
+
+  /* the registry's */
+  struct uvch__port* next;
+  int is_retired;
+};
+
+/* uvch__port_get: the loop's port, made if there is none. The loop's thread.
+ * UV_EPERM: another thread runs the loop. UV_ENOMEM, UV_EMFILE. */
+int uvch__port_get(uv_loop_t* loop, struct uvch__port** port);
+
+/* uvch__port_find: the same, but NULL if there is none. */
+int uvch__port_find(uv_loop_t* loop, struct uvch__port** port);
+
+/* uvch__port_is_foreign: 1 if the program closed the port's libuv handles itself. Any thread that holds the port. */
+int uvch__port_is_foreign(struct uvch__port* port);
+
+void uvch__port_ref(struct uvch__port* port);
+void uvch__port_unref(struct uvch__port* port);
+
+/* uvch__port_push: hand an endpoint with its token to the loop. Any thread, signal handlers too. */
+void uvch__port_push(struct uvch__port* port, struct uvch__endpoint* ep);
+
+/* uvch__port_append: the same on the loop's own thread: no atomic operation, no system call. */
+void uvch__port_append(struct uvch__port* port, struct uvch__endpoint* ep);
+
+/* uvch__port_hold, uvch__port_release: one more, one less thing keeps the loop running. The loop's thread. */
+void uvch__port_hold(struct uvch__port* port);
+void uvch__port_release(struct uvch__port* port);
+
+/* uvch__port_add, uvch__port_remove: a handle or request of the port. The loop's thread. */
+void uvch__port_add(struct uvch__port* port, struct uvch__list* list, void* queue);
+void uvch__port_remove(struct uvch__port* port, void* queue);
+
+/* uvch__port_close_handle: the close callback will come. The loop's thread. */
+void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle);
+
+/* uvch__port_runs_here: 1 if the calling thread is known to run the loop. It serves refusals only. Any thread that holds the port. */
+int uvch__port_runs_here(struct uvch__port* port);
+
+/* uvch__port_owns: 1 if a libuv handle is this port's. */
+int uvch__port_owns(const struct uvch__port* port, const uv_handle_t* handle);
+
+/* uvch__port_refork: new wake source, an empty ready list and FIFO; the tokens of what was in them are the caller's to give out again. */
+int uvch__port_refork(struct uvch__port* port);
+
+/* uvch__budget_spend: one message is delivered; 1 if there may be another in this pass. */
+int uvch__budget_look(struct uvch__port* port);
+static inline int uvch__budget_spend(struct uvch__port* port) {
+  if (--port->budget.left == 0)
+    return 0;
+  return --port->budget.until_clock > 0 || uvch__budget_look(port);
+}
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#include "registry.h"
+
+#include <stdint.h>
+
+#include "port.h"
+
+#define SHARDS 16
+
+/* Ports by loop. Orphans stay reachable from here until another port on the same loop finds libuv done with them. */
+static struct shard {
+  uv_mutex_t lock;
+  struct uvch__port* ports;
+  struct uvch__port* orphans;
+} shards[SHARDS];
+
+static uv_once_t once = UV_ONCE_INIT;
+
+
+static void make_locks(void) {
+  int i;
+
+  for (i = 0; i < SHARDS; i++)
+    uv_mutex_init(&shards[i].lock); /* a plain mutex: cannot fail where libuv runs */
+}
+
+static struct shard* shard_of(const uv_loop_t* loop) {
+  uintptr_t x = (uintptr_t) loop;
+
+  uv_once(&once, make_locks);
+  return &shards[(x >> 4 ^ x >> 12) % SHARDS];
+}
+
+static void take_out(struct uvch__port** list, struct uvch__port* port) {
+  while (*list != NULL && *list != port)
+    list = &(*list)->next;
+  if (*list != NULL)
+    *list = port->next;
+}
+
+struct uvch__port* uvch__registry_find(const uv_loop_t* loop, unsigned long* thread) {
+  struct shard* s = shard_of(loop);
+  struct uvch__port* port;
+
+  uv_mutex_lock(&s->lock);
+  for (port = s->ports; port != NULL && (port->loop != loop || port->is_retired); port = port->next) {
+  }
+  *thread = port != NULL ? atomic_load_explicit(&port->thread, memory_order_relaxed) : 0; /* relaxed: see uvch__port_runs_here */
+  uv_mutex_unlock(&s->lock);
+  return port;
+}
+
+void uvch__registry_add(struct uvch__port* port) {
+  struct shard* s = shard_of(port->loop);
+  struct uvch__port** p;
+
+  uv_mutex_lock(&s->lock);
+  port->next = s->ports;
+  s->ports = port;
+  for (p = &s->orphans; *p != NULL;) {
+    struct uvch__port* orphan = *p;
+    if (orphan->loop != port->loop) {
+      p = &orphan->next;
+      continue;
+    }
+    *p = orphan->next;
+    orphan->next = port->orphans;
+    port->orphans = orphan;
+  }
+  uv_mutex_unlock(&s->lock);
+}
+
+void uvch__registry_retire(struct uvch__port* port) {
+  struct shard* s = shard_of(port->loop);
+
+  uv_mutex_lock(&s->lock);
+  port->is_retired = 1;
+  uv_mutex_unlock(&s->lock);
+}
+
+int uvch__registry_owns(const uv_handle_t* handle) {
+  uv_loop_t* loop = uv_handle_get_loop(handle);
+  struct shard* s = shard_of(loop);
+  struct uvch__port* port;
+
+  uv_mutex_lock(&s->lock);
+  for (port = s->ports; port != NULL; port = port->next)
+    if (port->loop == loop && uvch__port_owns(port, handle))
+      break;
+  uv_mutex_unlock(&s->lock);
+  return port != NULL;
+}
+
+void uvch__registry_remove(struct uvch__port* port) {
+  struct shard* s = shard_of(port->loop);
+
+  uv_mutex_lock(&s->lock);
+  take_out(&s->ports, port);
+  uv_mutex_unlock(&s->lock);
+}
+
+void uvch__registry_orphan(struct uvch__port* port) {
+  struct shard* s = shard_of(port->loop);
+
+  uv_mutex_lock(&s->lock);
+  take_out(&s->ports, port);
+  port->next = s->orphans;
+  s->orphans = port;
+  uv_mutex_unlock(&s->lock);
+}
+
+void uvch__registry_refork(void) {
+  uv_once(&once, make_locks);
+  make_locks();
+}

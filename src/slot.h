@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A slot: the place of one message, and where the receiver parks when that message is on its way.
+ *
+ *   EMPTY --publish--> READY --taken--> EMPTY
+ *   EMPTY --park--> PARKED --publish--> READY: who published holds the receiver's token, and posts it
+ *   any --receiver closes--> DEAD: who publishes finds it; a message that was READY is dropped by who closes
+ *
+ * Publishing is an exchange, and that exchange is the whole wake-up: no fence, no flag, one wake-up per park.
+ *
+ * Edges:
+ *   [S1] publish  exchange with READY, acq_rel: the message is seen by who takes it [S2] or sweeps it [S4]; finds [S3] and [S4]
+ *   [S2] front    load, acquire
+ *   [S3] park     CAS of EMPTY to PARKED, acq_rel: what the receiver wrote for its poster is seen by who publishes; a failure is [S2]
+ *   [S4] sweep    exchange with DEAD, acq_rel */
+#ifndef UVCH_SRC_SLOT_H
+#define UVCH_SRC_SLOT_H
+
+#include <stddef.h>
+#include <string.h>
+
+#include "atomic.h"
+
+enum { UVCH__EMPTY, UVCH__PARKED, UVCH__READY, UVCH__DEAD };
+
+struct uvch__slot {
+  atomic_uint state; /* the message lies after it, as far behind as its alignment asks */
+};
+
+/* A message is aligned to the largest power of two that divides its size, up to max_align_t. */
+static inline size_t uvch__item_align(size_t size) {
+  size_t align = size & (~size + 1);
+  return size == 0 ? 1 : align < _Alignof(max_align_t) ? align : _Alignof(max_align_t);
+}
+
+static inline size_t uvch__slot_offset(size_t size) {
+  size_t align = uvch__item_align(size);
+  return align > sizeof(struct uvch__slot) ? align : sizeof(struct uvch__slot);
+}
+
+static inline size_t uvch__slot_stride(size_t size) {
+  size_t align = uvch__item_align(size);
+  size_t bytes = uvch__slot_offset(size) + size;
+
+  if (align < _Alignof(struct uvch__slot))
+    align = _Alignof(struct uvch__slot);
+  return (bytes + align - 1) & ~(align - 1);
+}
+
+/* The sizes that most channels have, without a call. */
+static inline void uvch__item_copy(void* to, const void* from, size_t size) {
+  if (size == 8)
+    memcpy(to, from, 8);
+  else if (size == 16)
+    memcpy(to, from, 16);
+  else if (size > 0)
+    memcpy(to, from, size);
+}
+
+static inline unsigned int uvch__slot_publish(struct uvch__slot* s) {
+  return atomic_exchange_explicit(&s->state, UVCH__READY, memory_order_acq_rel); /* [S1] */
+}
+
+static inline int uvch__slot_is_ready(struct uvch__slot* s) {
+  return atomic_load_explicit(&s->state, memory_order_acquire) == UVCH__READY; /* [S2] */
+}
+
+static inline int uvch__slot_park(struct uvch__slot* s) {
+  unsigned int state = UVCH__EMPTY;
+  return atomic_compare_exchange_strong_explicit(&s->state, &state, UVCH__PARKED, memory_order_acq_rel, memory_order_acquire); /* [S3] */
+}
+
+static inline int uvch__slot_unpark(struct uvch__slot* s) {
+  unsigned int state = UVCH__PARKED;
+  return atomic_compare_exchange_strong_explicit(&s->state, &state, UVCH__EMPTY, memory_order_acq_rel, memory_order_acquire); /* [S3] */
+}
+
+static inline unsigned int uvch__slot_kill(struct uvch__slot* s) {
+  return atomic_exchange_explicit(&s->state, UVCH__DEAD, memory_order_acq_rel); /* [S4] */
+}
+
+#endif
