@@ -271,6 +271,35 @@ void uvch__blocks_settle(struct uvch__core* c, int64_t indices) {
   }
 }
 
+/* relaxed, in these two: no other thread exists */
+struct uvch__slot* uvch__blocks_slot(struct uvch__core* c, struct uvch__block_head** block, uint64_t index) {
+  while (index - (*block)->base >= (*block)->count) {
+    uintptr_t next = atomic_load_explicit(&(*block)->next, memory_order_relaxed);
+    if (next <= KILLED)
+      return NULL;
+    *block = (struct uvch__block_head*) next;
+  }
+  return slot_at(c, *block, index);
+}
+
+void uvch__blocks_refork(struct uvch__core* c) {
+  struct uvch__block_head* first = atomic_load_explicit(&c->first, memory_order_relaxed);
+  struct uvch__block_head* h = first;
+  struct uvch__block* b = c->u.list.oldest;
+  uintptr_t next;
+
+  while ((next = atomic_load_explicit(&h->next, memory_order_relaxed)) > KILLED)
+    h = (struct uvch__block_head*) next;
+  atomic_store_explicit(&h->next, NOTHING, memory_order_relaxed);
+  atomic_store_explicit(&c->cached, h->base + h->count, memory_order_relaxed);
+  atomic_store_explicit(&c->hint, first, memory_order_relaxed);
+  while (b != NULL) { /* nobody else can hold them */
+    b->u.retired_at = 0;
+    next = atomic_load_explicit(&b->head.next, memory_order_relaxed);
+    b = next == (uintptr_t) first ? NULL : block_of((struct uvch__block_head*) next);
+  }
+}
+
 void uvch__blocks_free(struct uvch__core* c) {
   uvch__free(atomic_load_explicit(&c->spare, memory_order_acquire)); /* [B6] */
 }

@@ -77,6 +77,11 @@ int uvch__blocks_sweep(struct uvch__core* c, uint64_t tail);
 /* uvch__blocks_settle: so many indices are settled; frees all blocks when the debt is even. */
 void uvch__blocks_settle(struct uvch__core* c, int64_t indices);
 
+/* For a forked child: the slot of `index`, searched from `*block` on, or NULL if it has none; and the list made consistent after the tail was
+ * set back. */
+struct uvch__slot* uvch__blocks_slot(struct uvch__core* c, struct uvch__block_head** block, uint64_t index);
+void uvch__blocks_refork(struct uvch__core* c);
+
 /* uvch__blocks_free: the core goes. */
 void uvch__blocks_free(struct uvch__core* c);
 

@@ -123,9 +123,15 @@ int uvch__fill(struct uvch__core* c, struct uvch__slot* s, const void* item, int
 /* uvch__try_send: 0, UV_EAGAIN, UV_EPIPE or UV_ENOMEM. */
 int uvch__try_send(struct uvch__core* c, const void* item);
 
+/* A request of a forked child's port: done, unless it is still queued. */
+void uvch__request_refork(uvch_mpsc_send_t* req, struct uvch__port* port);
+
 /* receive.c: taking messages out. */
 extern const struct uvch__endpoint_ops uvch__receiver_ops;
 void uvch__receiver_attach(uvch_mpsc_receiver_t* rx, struct uvch__port* port);
 void uvch__receiver_close(uvch_mpsc_receiver_t* rx);
+
+/* The token is with the receiver again, wherever it was. */
+void uvch__receiver_refork(struct uvch__core* c);
 
 #endif

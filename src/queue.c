@@ -171,3 +171,23 @@ int uvch__queue_cancel(struct uvch__core* c, struct uvch__waiter* waiter) {
   unlock(c, q);
   return found;
 }
+
+void uvch__queue_refork(struct uvch__core* c) {
+  struct uvch__queue* q = atomic_load_explicit(&c->queue, memory_order_acquire); /* [W2] */
+  struct uvch__list* l;
+
+  if (q == NULL)
+    return;
+  uv_mutex_init(&q->lock); /* cannot fail where it did not before */
+  for (l = q->list.next; l != &q->list;) {
+    struct uvch__waiter* waiter = UVCH__CONTAINER(l, struct uvch__waiter, queue);
+    l = l->next;
+    if (waiter->parker != NULL)
+      uvch__list_remove(&waiter->queue);
+  }
+  set_waiters(c, 0);
+  atomic_store_explicit(&c->wanted, 1, memory_order_relaxed); /* relaxed: no other thread exists */
+  if (!uvch__list_is_empty(&q->list))
+    set_waiters(c, 1); /* fails once CLOSED, where the bit means nothing */
+  uvch__ask(c);
+}

@@ -57,6 +57,9 @@ int uvch__queue_cancel(struct uvch__core* c, struct uvch__waiter* waiter);
 /* uvch__ask: room was freed, or the channel closed: serve who waits. */
 void uvch__ask(struct uvch__core* c);
 
+/* uvch__queue_refork: in a forked child: a new lock, and no threads in the queue. */
+void uvch__queue_refork(struct uvch__core* c);
+
 /* uvch__queue_free: the core goes. */
 void uvch__queue_free(struct uvch__queue* q);
 

@@ -87,39 +87,55 @@ static int is_started(const struct uvch__core* c) {
   return c->rx != NULL && (c->rx->flags & UVCH__ACTIVE) != 0;
 }
 
-static void deliver(struct uvch__core* c, struct uvch__slot* s) {
+/* A callback, whatever it closes or runs: the core and the message stay until the last one that was running has returned. */
+static void call(struct uvch__core* c, int status, struct uvch__slot* s) {
   uvch_mpsc_receiver_t* rx = c->rx;
 
-  c->next++;
-  if (c->in_hand++ == 0)
-    give_room(c);
-  rx->recv_cb(rx, 0, uvch__slot_item(c, s));
+  c->in_hand++;
+  rx->recv_cb(rx, status, s != NULL ? uvch__slot_item(c, s) : NULL);
   c->in_hand--;
+}
+
+/* After a callback that closed the receiver. */
+static void leave(struct uvch__core* c) {
+  if (c->capacity == 0)
+    uvch__blocks_settle(c, -1);
+  if (c->in_hand == 0)
+    uvch__core_unref(c); /* the receiver's, left by uvch__receiver_close() */
+}
+
+/* 0: the core may be gone. */
+static int deliver(struct uvch__core* c, struct uvch__slot* s) {
+  c->next++;
+  if (c->in_hand == 0)
+    give_room(c);
+  call(c, 0, s);
   free_slot(c, s);
   if (c->rx == NULL) {
-    if (c->capacity == 0)
-      uvch__blocks_settle(c, -1);
-  } else if (c->in_hand == 0 && atomic_load_explicit(&c->head, memory_order_relaxed) != c->next) { /* relaxed: our own; a nested run took more */
+    leave(c);
+    return 0;
+  }
+  if (c->in_hand == 0 && atomic_load_explicit(&c->head, memory_order_relaxed) != c->next) { /* relaxed: our own; a nested run took more */
     give_room(c);
     ask(c);
   }
+  return 1;
 }
 
 static void deliver_end(struct uvch__core* c) {
-  uvch_mpsc_receiver_t* rx = c->rx;
-
-  uvch__handle_set_active((uvch_handle_t*) rx, 0);
-  rx->recv_cb(rx, UV_EOF, NULL);
+  uvch__handle_set_active((uvch_handle_t*) c->rx, 0);
+  call(c, UV_EOF, NULL);
+  if (c->rx == NULL)
+    leave(c);
 }
 
-/* Delivers until there is nothing, the budget is spent, or the token has gone. 1: there is more. The caller holds the core. */
+/* Delivers until there is nothing, the budget is spent, or the token has gone; then the core may be gone too. 1: there is more. */
 static int deliver_some(struct uvch__core* c, struct uvch__port* port) {
   struct uvch__slot* s;
   uint32_t n = 0;
 
   while ((s = front(c)) != NULL) {
-    deliver(c, s);
-    if (port->hand != &c->ep || !is_started(c))
+    if (!deliver(c, s) || port->hand != &c->ep || !is_started(c))
       return 0;
     if ((++n & (ASK_EVERY - 1)) == 0)
       ask(c);
@@ -149,14 +165,12 @@ static void turn(struct uvch__endpoint* ep, struct uvch__port* port) {
     uvch__core_unref(c); /* the token's */
     return;
   }
-  uvch__core_ref(c); /* a message is good until its callback returns, whatever that closes */
   more = is_started(c) && deliver_some(c, port);
   if (port->hand == ep) {
     ask(c);
     if (!more)
       rest(c, port);
   }
-  uvch__core_unref(c);
 }
 
 /* The loop is gone, without a close of the receiver: senders are to know. */
@@ -185,6 +199,11 @@ void uvch__receiver_attach(uvch_mpsc_receiver_t* rx, struct uvch__port* port) {
   if (uvch__home_attach(&c->home, port))
     c->has_token = 1;
   uvch__handle_attach((uvch_handle_t*) rx, port);
+}
+
+void uvch__receiver_refork(struct uvch__core* c) {
+  c->has_token = 1;
+  use_token(c);
 }
 
 static int check(const uvch_mpsc_receiver_t* rx) {
@@ -270,7 +289,8 @@ void uvch__receiver_close(uvch_mpsc_receiver_t* rx) {
     token = (port->hand = NULL) == NULL;
   if (token)
     uvch__core_unref(c);
-  uvch__core_unref(c); /* the receiver's */
+  if (c->in_hand == 0)
+    uvch__core_unref(c); /* the receiver's; else the callback that is running does it */
 }
 
 /* Calls that take one message. */

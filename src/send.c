@@ -193,7 +193,7 @@ static int enqueue(struct uvch__core* c, uvch_mpsc_send_t* req, const void* item
 
   if (err != 0)
     return err;
-  *waiter = (struct uvch__waiter){.tell = tell_loop, .item = item};
+  *waiter = (struct uvch__waiter){.tell = tell_loop, .item = item, .status = UV_ECANCELED};
   err = uvch__queue_wait(c, q, waiter);
   if (err != 0)
     uvch__strong_put(c);
@@ -248,4 +248,14 @@ int uvch_cancel(uvch_req_t* base) {
   uvch__strong_put(c);
   uvch__port_append(req->port, endpoint_of(req));
   return 0;
+}
+
+void uvch__request_refork(uvch_mpsc_send_t* req, struct uvch__port* port) {
+  struct uvch__waiter* waiter = waiter_of(req);
+
+  if (waiter->state == UVCH__QUEUED)
+    return;
+  if (waiter->state == UVCH__MOVING)
+    req->status = waiter->status;
+  uvch__port_append(port, endpoint_of(req));
 }
