@@ -127,8 +127,11 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   home = port_of(handle);
   uvch__handle_set_active(handle, 0);
   uvch__receiver_close((uvch_mpsc_receiver_t*) handle); /* runs user code, and lets go of the core */
-  if (home != NULL)
+  if (home != NULL && home != port) {
     uvch__port_remove(home, handle->queue);
+    if (port != NULL)
+      uvch__port_add(port, &port->handles, handle->queue);
+  }
   if (port != NULL)
     uvch__port_close_handle(port, handle);
   return 0;
@@ -150,21 +153,17 @@ int uvch_close_all(uv_loop_t* loop) {
 
 /* Handles may come and go during the walk: each is taken from a list of those still to be visited, and put back before its callback. */
 void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg) {
-  struct uvch__list lists[2];
+  struct uvch__list left;
   struct uvch__port* port;
-  int i;
 
   if (loop == NULL || cb == NULL || uvch__port_find(loop, &port) != 0 || port == NULL)
     return;
-  uvch__list_move(&port->handles, &lists[0]);
-  uvch__list_move(&port->closing, &lists[1]);
-  for (i = 0; i < 2; i++) {
-    while (!uvch__list_is_empty(&lists[i])) {
-      struct uvch__list* q = lists[i].next;
-      uvch__list_remove(q);
-      uvch__list_append(i == 0 ? &port->handles : &port->closing, q);
-      cb(UVCH__CONTAINER(q, uvch_handle_t, queue), arg);
-    }
+  uvch__list_move(&port->handles, &left);
+  while (!uvch__list_is_empty(&left)) {
+    struct uvch__list* q = left.next;
+    uvch__list_remove(q);
+    uvch__list_append(&port->handles, q);
+    cb(UVCH__CONTAINER(q, uvch_handle_t, queue), arg);
   }
 }
 
@@ -178,7 +177,7 @@ int uvch_loop_configure(uv_loop_t* loop, uvch_loop_option option, uint64_t value
 
   if (loop == NULL)
     return UV_EINVAL;
-  if (option == UVCH_LOOP_BUDGET_MESSAGES ? value == 0 || value > UINT32_MAX
+  if (option == UVCH_LOOP_BUDGET_MESSAGES ? value == 0
       : option == UVCH_LOOP_BUDGET_TIME   ? value == 0
       : option == UVCH_LOOP_HOT_MAX       ? value > UVCH__HOT_MAX
                                           : 1)
@@ -187,7 +186,7 @@ int uvch_loop_configure(uv_loop_t* loop, uvch_loop_option option, uint64_t value
   if (err != 0)
     return err;
   if (option == UVCH_LOOP_BUDGET_MESSAGES)
-    port->pass_messages = (uint32_t) value;
+    port->pass_messages = value < UINT32_MAX ? (uint32_t) value : UINT32_MAX;
   else if (option == UVCH_LOOP_BUDGET_TIME)
     port->pass_time = value;
   else

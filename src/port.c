@@ -50,14 +50,16 @@ enum { OPEN, ENDING, ENDED, FOREIGN };
 #define STRIDE_TIME 16000 /* ns; a stride that took longer is too long */
 #define ORPHAN_PASSES 3
 
-static void run(struct uvch__port* port);
+enum { BY_WAKE, BY_IDLE };
+
+static void run(struct uvch__port* port, int by);
 
 static void on_wake(struct uvch__wake* wake) {
-  run(wake->data);
+  run(wake->data, BY_WAKE);
 }
 
 static void on_idle(uv_idle_t* idle) {
-  run(UVCH__CONTAINER(idle, struct uvch__port, idle));
+  run(UVCH__CONTAINER(idle, struct uvch__port, idle), BY_IDLE);
 }
 
 /* Reference counts. */
@@ -203,7 +205,10 @@ void uvch__port_remove(struct uvch__port* port, void* queue) {
 }
 
 void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle) {
-  uvch__list_append(&port->closing, (struct uvch__list*) (void*) handle->queue);
+  handle->closing_next = NULL;
+  *port->closing_end = handle;
+  port->closing_end = &handle->closing_next;
+  port->live--;
   uvch__port_hold(port);
   turn_idle_on(port);
 }
@@ -226,15 +231,14 @@ int uvch__port_runs_here(struct uvch__port* port) {
 
 /* The last close callbacks of handles come from the close callbacks of the port's own, so that uv_loop_close() succeeds after them. */
 static void deliver_closed(struct uvch__port* port) {
-  struct uvch__list* l = &port->closing;
-  struct uvch__list* q;
-  size_t n = 0;
+  uvch_handle_t* last = port->closing != NULL ? UVCH__CONTAINER(port->closing_end, uvch_handle_t, closing_next) : NULL;
+  uvch_handle_t* handle = NULL;
 
-  for (q = l->next; q != l; q = q->next)
-    n++;
-  while (n-- > 0 && !uvch__list_is_empty(l)) {
-    uvch_handle_t* handle = UVCH__CONTAINER(l->next, uvch_handle_t, queue);
-    uvch__list_remove(l->next);
+  while (handle != last && (handle = port->closing) != NULL) { /* not those that close meanwhile */
+    port->closing = handle->closing_next;
+    if (port->closing == NULL)
+      port->closing_end = &port->closing;
+    uvch__list_remove((struct uvch__list*) (void*) handle->queue);
     uvch__port_release(port);
     if (handle->close_cb != NULL)
       handle->close_cb(handle);
@@ -379,13 +383,13 @@ static void rest(struct uvch__port* port, int worked, uint64_t now) {
 
 static void settle(struct uvch__port* port, int worked, uint64_t now) {
   if (port->live == 0 && port->depth == 0) {
-    int stay = port->orphans != NULL ? port->passes < ORPHAN_PASSES : uvch__list_is_empty(&port->closing) && !port->is_unused;
+    int stay = port->orphans != NULL ? port->passes < ORPHAN_PASSES : port->closing == NULL && !port->is_unused;
     port->is_unused = 1;
     if (!stay)
       end(port);
     return;
   }
-  if (port->live > 0 && port->first == NULL && uvch__list_is_empty(&port->closing))
+  if (port->live > 0 && port->first == NULL && port->closing == NULL)
     rest(port, worked, now);
 }
 
@@ -395,7 +399,29 @@ static void note_hit(struct uvch__port* port) {
   uvch__hot_hit(&port->hot, signalled > port->rested_at ? signalled - port->rested_at : 0);
 }
 
-static void run(struct uvch__port* port) {
+/* A pass of the loop may run both callbacks, the idle one first: what that left of the budget is what the other has. */
+static void start_budget(struct uvch__port* port, int by, uint64_t now) {
+  struct uvch__budget* b = &port->budget;
+  uint64_t time = port->pass_time;
+
+  b->left = port->pass_messages;
+  if (by == BY_WAKE) {
+    b->left = b->left < port->left_messages ? b->left : port->left_messages;
+    time = time < port->left_time ? time : port->left_time;
+  }
+  b->until_clock = port->stride;
+  b->read_at = now;
+  b->deadline = time < UINT64_MAX - now ? now + time : UINT64_MAX;
+}
+
+static void end_budget(struct uvch__port* port, int by) {
+  struct uvch__budget* b = &port->budget;
+
+  port->left_messages = by == BY_WAKE ? UINT32_MAX : b->left;
+  port->left_time = by == BY_WAKE ? UINT64_MAX : b->deadline > b->read_at ? b->deadline - b->read_at : 0;
+}
+
+static void run(struct uvch__port* port, int by) {
   struct uvch__budget outer = port->budget;
   uint64_t now;
   int worked;
@@ -416,10 +442,11 @@ static void run(struct uvch__port* port) {
   collect(port);
   if (port->first != NULL)
     note_hit(port);
-  port->budget = (struct uvch__budget){port->pass_messages, port->stride, now, now + port->pass_time};
+  start_budget(port, by, now);
   worked = drain(port);
   if (port->live > 0 || port->depth > 1)
     deliver_closed(port);
+  end_budget(port, by);
   port->budget = outer;
   port->depth--;
   if (uvch__port_is_foreign(port))
@@ -449,9 +476,11 @@ static int make(uv_loop_t* loop, struct uvch__port** out) {
   port->stride = 1;
   port->pass_messages = PASS_MESSAGES;
   port->pass_time = PASS_TIME;
+  port->left_messages = UINT32_MAX;
+  port->left_time = UINT64_MAX;
   uvch__hot_init(&port->hot);
   uvch__list_init(&port->handles);
-  uvch__list_init(&port->closing);
+  port->closing_end = &port->closing;
   uvch__list_init(&port->reqs);
   uvch__registry_add(port);
   turn_idle_on(port); /* an unused port goes away by itself */

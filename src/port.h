@@ -62,11 +62,14 @@ struct uvch__port {
   uint32_t stride;
   uint32_t pass_messages;
   uint64_t pass_time;
+  uint32_t left_messages; /* what the idle callback left for a wake-up in the same pass */
+  uint64_t left_time;
   struct uvch__hot hot;
   uint64_t rested_at;
-  struct uvch__list handles;
-  struct uvch__list closing;
+  struct uvch__list handles; /* until their close callback */
   struct uvch__list reqs;
+  uvch_handle_t* closing; /* oldest first */
+  uvch_handle_t** closing_end;
   size_t live;  /* handles that are not closing, and requests */
   size_t alive; /* what keeps the loop running */
   unsigned int depth;
@@ -109,7 +112,7 @@ void uvch__port_release(struct uvch__port* port);
 void uvch__port_add(struct uvch__port* port, struct uvch__list* list, void* queue);
 void uvch__port_remove(struct uvch__port* port, void* queue);
 
-/* uvch__port_close_handle: the close callback will come. The loop's thread. */
+/* uvch__port_close_handle: the close callback of one of its handles will come. The loop's thread. */
 void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle);
 
 /* uvch__port_runs_here: 1 if the calling thread is known to run the loop. It serves refusals only. Any thread that holds the port. */

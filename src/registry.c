@@ -101,10 +101,15 @@ void uvch__registry_remove(struct uvch__port* port) {
 
 void uvch__registry_orphan(struct uvch__port* port) {
   struct shard* s = shard_of(port->loop);
+  struct uvch__port* last;
 
   uv_mutex_lock(&s->lock);
   take_out(&s->ports, port);
-  port->next = s->orphans;
+  port->next = port->orphans; /* its own orphans with it */
+  port->orphans = NULL;
+  for (last = port; last->next != NULL; last = last->next) {
+  }
+  last->next = s->orphans;
   s->orphans = port;
   uv_mutex_unlock(&s->lock);
 }

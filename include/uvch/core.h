@@ -65,8 +65,9 @@ typedef void (*uvch_drop_cb)(void* item, void* arg);
   unsigned int flags;                                                                                                                 \
   void* queue[2];                                                                                                                     \
   uvch_close_cb close_cb;                                                                                                             \
+  uvch_handle_t* closing_next;                                                                                                        \
   void* core;                                                                                                                         \
-  void* reserved[4];
+  void* reserved[3];
 
 /* The base of every handle. */
 struct uvch_handle_s {
