@@ -91,6 +91,12 @@ static inline uint64_t uvch__word_tail(uint64_t word) {
   return word >> UVCH__TAIL_SHIFT;
 }
 
+/* Whether one more message goes in. The head may be from later than the word, and past its tail: there was room then. */
+static inline int uvch__has_room(const struct uvch__core* c, uint64_t word, uint64_t head) {
+  int64_t used = (int64_t) ((uvch__word_tail(word) - head) << UVCH__TAIL_SHIFT);
+  return used < (int64_t) c->capacity << UVCH__TAIL_SHIFT;
+}
+
 static inline void* uvch__slot_item(const struct uvch__core* c, struct uvch__slot* s) {
   return (char*) s + c->offset;
 }

@@ -29,21 +29,12 @@ void uvch__queue_free(struct uvch__queue* q) {
   uvch__free(q);
 }
 
-struct uvch__parker* uvch__queue_parker(struct uvch__queue* q) {
-  struct uvch__parker* p;
-
-  uv_mutex_lock(&q->lock);
-  p = uvch__parker_get(&q->parkers);
-  uv_mutex_unlock(&q->lock);
-  return p;
-}
-
 /* Room for one, or the end. */
 static int look(struct uvch__core* c) {
   uint64_t word = atomic_load_explicit(&c->word, memory_order_acquire); /* [C1] */
   uint64_t head = atomic_load_explicit(&c->head, memory_order_acquire); /* [C2] */
 
-  return (word & UVCH__CLOSED) != 0 || ((uvch__word_tail(word) - head) & UVCH__TAIL_MASK) < c->capacity;
+  return (word & UVCH__CLOSED) != 0 || uvch__has_room(c, word, head);
 }
 
 static void want(struct uvch__core* c) {
@@ -59,7 +50,7 @@ static int claim(struct uvch__core* c, int is_last, uint64_t* index, int* token)
   do {
     uint64_t head = atomic_load_explicit(&c->head, memory_order_acquire); /* [C2] */
     err = (word & UVCH__CLOSED) != 0 ? UV_EPIPE : 0;
-    if (err == 0 && ((uvch__word_tail(word) - head) & UVCH__TAIL_MASK) >= c->capacity)
+    if (err == 0 && !uvch__has_room(c, word, head))
       return UV_EAGAIN;
     after = err != 0 ? word : (word + UVCH__TAIL_ONE) & ~UVCH__AT_TAIL;
     if (is_last)
@@ -129,6 +120,15 @@ static void unlock(struct uvch__core* c, struct uvch__queue* q) {
   want(c);
   if (look(c) && uv_mutex_trylock(&q->lock) == 0)
     serve(c, q);
+}
+
+struct uvch__parker* uvch__queue_parker(struct uvch__core* c, struct uvch__queue* q) {
+  struct uvch__parker* p;
+
+  uv_mutex_lock(&q->lock);
+  p = uvch__parker_get(&q->parkers);
+  unlock(c, q);
+  return p;
 }
 
 /* Sets or clears WAITERS under the lock; setting fails once CLOSED. */

@@ -46,7 +46,7 @@ struct uvch__waiter {
 struct uvch__queue* uvch__queue_get(struct uvch__core* c);
 
 /* uvch__queue_parker: a parker from the channel's pool; NULL: no memory. Any thread. */
-struct uvch__parker* uvch__queue_parker(struct uvch__queue* q);
+struct uvch__parker* uvch__queue_parker(struct uvch__core* c, struct uvch__queue* q);
 
 /* uvch__queue_wait: queue a waiter whose item and tell are set. 0: tell will be called, or uvch__queue_cancel(). UV_EPIPE: closed. */
 int uvch__queue_wait(struct uvch__core* c, struct uvch__queue* q, struct uvch__waiter* waiter);

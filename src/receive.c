@@ -333,7 +333,7 @@ int uvch_mpsc_try_recv(uvch_mpsc_receiver_t* rx, void* item) {
 /* Sleeps until posted. 0: look again. */
 static int sleep_until(struct uvch__core* c, uint64_t deadline) {
   struct uvch__queue* q = uvch__queue_get(c);
-  struct uvch__parker* p = q != NULL ? uvch__queue_parker(q) : NULL;
+  struct uvch__parker* p = q != NULL ? uvch__queue_parker(c, q) : NULL;
   int err = 0;
 
   if (p == NULL)

@@ -18,15 +18,14 @@ int uvch__fill(struct uvch__core* c, struct uvch__slot* s, const void* item, int
 
 /* Full against the head as last seen; the real one only when that says full, and only if the word has not changed meanwhile. */
 static int is_full(struct uvch__core* c, uint64_t* word) {
-  uint64_t tail = uvch__word_tail(*word);
   uint64_t head = atomic_load_explicit(&c->cached, memory_order_acquire); /* [C3] */
   uint64_t again;
 
-  if (((tail - head) & UVCH__TAIL_MASK) < c->capacity)
+  if (uvch__has_room(c, *word, head))
     return 0;
   head = atomic_load_explicit(&c->head, memory_order_acquire); /* [C2] */
   again = atomic_load_explicit(&c->word, memory_order_acquire); /* [C1] */
-  if (again == *word && ((tail - head) & UVCH__TAIL_MASK) >= c->capacity)
+  if (again == *word && !uvch__has_room(c, *word, head))
     return 1;
   atomic_store_explicit(&c->cached, head, memory_order_release); /* [C3] */
   *word = again;
@@ -92,7 +91,7 @@ static int wait_for_room(struct uvch__core* c, const void* item, uint64_t deadli
   struct uvch__queue* q = uvch__queue_get(c);
   int err;
 
-  waiter.parker = q != NULL ? uvch__queue_parker(q) : NULL;
+  waiter.parker = q != NULL ? uvch__queue_parker(c, q) : NULL;
   if (waiter.parker == NULL)
     return UV_ENOMEM;
   err = uvch__queue_wait(c, q, &waiter);
