@@ -39,7 +39,17 @@ static struct uvch__block* take_spare(struct uvch__core* c) {
   return atomic_exchange_explicit(&c->spare, NULL, memory_order_acq_rel); /* [B6] */
 }
 
-/* A block of EMPTY slots becomes the spare, or is freed. */
+/* A block that was used before, with its slots EMPTY again; NULL if there is none. */
+static struct uvch__block* reuse(struct uvch__core* c) {
+  struct uvch__block* b = take_spare(c);
+  uint64_t i;
+
+  for (i = 0; b != NULL && i < b->head.count; i++) /* relaxed: [B1] publishes them */
+    atomic_store_explicit(&slot_at(c, &b->head, b->head.base + i)->state, UVCH__EMPTY, memory_order_relaxed);
+  return b;
+}
+
+/* A block becomes the spare, or is freed. */
 static void give(struct uvch__core* c, struct uvch__block* b) {
   struct uvch__block* none = NULL;
 
@@ -51,7 +61,7 @@ static void give(struct uvch__core* c, struct uvch__block* b) {
 
 static int grow(struct uvch__core* c, struct hand* hand, uint64_t limit, uint64_t need) {
   while (hand->slots < need) {
-    struct uvch__block* b = take_spare(c);
+    struct uvch__block* b = reuse(c);
     if (b == NULL) {
       uint64_t count = count_at(c, limit);
       b = uvch__calloc(1, sizeof *b + (size_t) count * c->stride); /* all EMPTY */
@@ -151,10 +161,7 @@ static void recycle(struct uvch__core* c) {
   while (c->in_hand == 0 && c->u.list.oldest != NULL && c->u.list.oldest->u.retired_at <= c->next) {
     struct uvch__block* b = c->u.list.oldest;
     uintptr_t next = atomic_load_explicit(&b->head.next, memory_order_relaxed); /* relaxed: the receiver has been there */
-    uint64_t i;
     c->u.list.oldest = next == (uintptr_t) first ? NULL : block_of((struct uvch__block_head*) next);
-    for (i = 0; i < b->head.count; i++) /* relaxed: [B6] publishes them */
-      atomic_store_explicit(&slot_at(c, &b->head, b->head.base + i)->state, UVCH__EMPTY, memory_order_relaxed);
     give(c, b);
   }
 }

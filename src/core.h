@@ -39,9 +39,13 @@
 #define UVCH__TAIL_ONE ((uint64_t) 1 << UVCH__TAIL_SHIFT)
 #define UVCH__TAIL_MASK (UINT64_MAX >> UVCH__TAIL_SHIFT)
 
+/* Slots that both ends fetch before they need them: a line of slots comes from the other end's processor. */
+#define UVCH__AHEAD 16
+
 struct uvch__queue;
 
-/* Three groups a line apart: what is only read on the way of a message, what senders write, what the receiver writes. */
+/* Three groups a line apart: what is only read on the way of a message, what senders write, what the receiver writes. On its way to a
+ * message that is there the receiver touches nothing of the second, nor senders of the third: each touch would pull a line away. */
 struct uvch__core {
   uint32_t item_size;
   uint32_t stride;
@@ -49,6 +53,7 @@ struct uvch__core {
   uint16_t offset;   /* of the message in its slot */
   uint16_t slack;    /* bytes between the allocation and this */
   struct uvch__home home;
+  uvch_drop_cb drop;
   union {
     struct {
       _Atomic(char*) slots; /* made with the first message, see ring.c */
@@ -63,7 +68,6 @@ struct uvch__core {
   _Alignas(UVCH__LINE) atomic_uint_least64_t word;
   atomic_uint_least64_t cached; /* bounded: the head as last seen; unbounded: the limit, see block.h */
   _Atomic(struct uvch__block_head*) hint;
-  _Atomic(struct uvch__block_head*) first;
   _Atomic(struct uvch__block*) spare;
   atomic_int_least64_t debt;
   atomic_uint strong; /* senders, and requests that wait */
@@ -74,7 +78,7 @@ struct uvch__core {
   atomic_uint_least64_t head; /* messages taken, as far as their room is given back */
   uint64_t next;              /* the receiver's: messages taken */
   uvch_mpsc_receiver_t* rx;   /* the receiver's: NULL once closed */
-  uvch_drop_cb drop;
+  _Atomic(struct uvch__block_head*) first; /* unbounded: the block that the receiver reads */
   void* arg;
   atomic_uint wanted;         /* see queue.h */
   uint16_t in_hand;           /* the receiver's: messages in callbacks that have not returned */
@@ -124,7 +128,18 @@ static inline struct uvch__slot* uvch__ring_slot(const struct uvch__core* c, cha
 
 /* uvch__fill: copies a message to a claimed slot and publishes it; posts if the receiver was parked there, or if its token came with the
  * claim. `s` is NULL if the receiver closed before the slot was made. 0 or UV_EPIPE. */
-int uvch__fill(struct uvch__core* c, struct uvch__slot* s, const void* item, int token);
+static inline int uvch__fill(struct uvch__core* c, struct uvch__slot* s, const void* item, int token) {
+  unsigned int state = UVCH__DEAD;
+
+  if (s != NULL) {
+    __builtin_prefetch((char*) s + UVCH__AHEAD * c->stride, 1);
+    uvch__item_copy(uvch__slot_item(c, s), item, c->item_size);
+    state = uvch__slot_publish(s);
+  }
+  if (token || state == UVCH__PARKED)
+    uvch__post(&c->home, &c->ep);
+  return state == UVCH__DEAD ? UV_EPIPE : 0;
+}
 
 /* uvch__try_send: 0, UV_EAGAIN, UV_EPIPE or UV_ENOMEM. */
 int uvch__try_send(struct uvch__core* c, const void* item);

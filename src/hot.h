@@ -3,9 +3,8 @@
  * Waiting hot: when it pays to poll for a short while before sleeping.
  *
  * A sleep and a wake-up cost tens of microseconds on a virtual machine, a poll costs less than one. So who runs out of work polls for at
- * most `ceiling` before it sleeps, but only if the last wait was short, and only as long as that has paid: every window that passes
- * in vain doubles the number of windows that are left out (up to 63), and one that was hit resets it. A window ends at once
- * when two polls are far apart: the thread was taken off its processor, and who polls is in the way of who works.
+ * most `ceiling` before it sleeps, but only if the last wait was short, and only as long as that has paid. A window ends at once when two polls
+ * are far apart: the thread was taken off its processor, and who polls is in the way of who works.
  * Never on one processor. Used by one thread at a time. */
 #ifndef UVCH_SRC_HOT_H
 #define UVCH_SRC_HOT_H
@@ -16,7 +15,27 @@
 #define UVCH__HOT_DEFAULT 50000    /* ns */
 #define UVCH__HOT_MAX 1000000      /* ns */
 #define UVCH__HOT_DESCHEDULED 100000 /* ns between two polls */
-#define UVCH__HOT_BACKOFF_MAX 6
+#define UVCH__BACKOFF_MAX 6
+
+/* Whether something that costs a little pays: after the n-th miss in a row the next 2^n - 1 occasions are left out. */
+struct uvch__backoff {
+  unsigned char misses;
+  unsigned char skip;
+};
+
+static inline int uvch__backoff_skip(struct uvch__backoff* b) {
+  return b->skip > 0 && b->skip-- > 0;
+}
+
+static inline void uvch__backoff_hit(struct uvch__backoff* b) {
+  b->misses = b->skip = 0;
+}
+
+static inline void uvch__backoff_miss(struct uvch__backoff* b) {
+  if (b->misses < UVCH__BACKOFF_MAX)
+    b->misses++;
+  b->skip = (unsigned char) ((1u << b->misses) - 1);
+}
 
 struct uvch__hot {
   uint64_t ceiling; /* ns; 0: never hot */
@@ -24,8 +43,7 @@ struct uvch__hot {
   uint64_t polled;  /* time of the last poll in it */
   unsigned char open;
   unsigned char is_near; /* the last wait was short */
-  unsigned char backoff;
-  unsigned char skip; /* windows to leave out */
+  struct uvch__backoff backoff;
 };
 
 static inline uint64_t uvch__hot_default(void) {
@@ -42,19 +60,15 @@ static inline void uvch__hot_init(struct uvch__hot* h) {
 static inline void uvch__hot_hit(struct uvch__hot* h, uint64_t waited) {
   h->is_near = waited < 2 * h->ceiling;
   if (h->open)
-    h->backoff = h->skip = 0;
+    uvch__backoff_hit(&h->backoff);
   h->open = 0;
 }
 
 /* A wait begins: open a window? */
 static inline int uvch__hot_open(struct uvch__hot* h, uint64_t now) {
   h->open = 0;
-  if (h->ceiling == 0 || !h->is_near)
+  if (h->ceiling == 0 || !h->is_near || uvch__backoff_skip(&h->backoff))
     return 0;
-  if (h->skip > 0) {
-    h->skip--;
-    return 0;
-  }
   h->until = now + h->ceiling;
   h->polled = now;
   h->open = 1;
@@ -67,10 +81,8 @@ static inline int uvch__hot_poll(struct uvch__hot* h, uint64_t now) {
     h->polled = now;
     return 1;
   }
-  if (h->open && h->backoff < UVCH__HOT_BACKOFF_MAX)
-    h->backoff++;
   if (h->open)
-    h->skip = (unsigned char) ((1u << h->backoff) - 1);
+    uvch__backoff_miss(&h->backoff);
   h->open = 0;
   return 0;
 }

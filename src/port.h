@@ -65,6 +65,7 @@ struct uvch__port {
   uint32_t left_messages; /* what the idle callback left for a wake-up in the same pass */
   uint64_t left_time;
   struct uvch__hot hot;
+  struct uvch__backoff linger; /* see receive.c */
   uint64_t rested_at;
   struct uvch__list handles; /* until their close callback */
   struct uvch__list reqs;

@@ -7,6 +7,9 @@
 
 #define TURN_MESSAGES 256 /* then the next endpoint of the loop has its turn */
 #define ASK_EVERY 32      /* messages; a power of two */
+#define STREAM 16         /* messages in a row that make a stream */
+#define LINGER_MAX 2000   /* ns */
+#define LINGER_EACH 8     /* ns for each message of a bounded channel: a sender fills it in about that time */
 
 enum park { PARKED, READY, END };
 
@@ -32,6 +35,24 @@ static struct uvch__slot* next_slot(struct uvch__core* c) {
 static struct uvch__slot* front(struct uvch__core* c) {
   struct uvch__slot* s = next_slot(c);
   return s != NULL && uvch__slot_is_ready(s) ? s : NULL;
+}
+
+/* The receiver has caught up with a stream of messages. If it went on looking at the slot that a sender is about to write, the two would
+ * pull its line to and fro with every message; so it lets some come together first, without a look, and only as long as that pays. */
+static int linger(struct uvch__core* c, struct uvch__port* port, uint32_t n) {
+  uint64_t until;
+
+  if (n < STREAM || port->hot.ceiling == 0 || uvch__backoff_skip(&port->linger))
+    return 0;
+  until = uv_hrtime() + (c->capacity > 0 && c->capacity < LINGER_MAX / LINGER_EACH ? c->capacity * LINGER_EACH : LINGER_MAX);
+  do
+    uvch__relax();
+  while (uv_hrtime() < until);
+  if (front(c) != NULL)
+    uvch__backoff_hit(&port->linger);
+  else
+    uvch__backoff_miss(&port->linger);
+  return 1;
 }
 
 /* Room is given back in order: only while no message before is in a callback. */
@@ -129,12 +150,28 @@ static void deliver_end(struct uvch__core* c) {
     leave(c);
 }
 
+static void fetch_ahead(const struct uvch__core* c, const struct uvch__slot* s) {
+  if (c->capacity > 0)
+    __builtin_prefetch((const char*) s + UVCH__AHEAD * c->stride, 1);
+  else
+    __builtin_prefetch((const char*) s + UVCH__AHEAD * c->stride, 0);
+}
+
 /* Delivers until there is nothing, the budget is spent, or the token has gone; then the core may be gone too. 1: there is more. */
 static int deliver_some(struct uvch__core* c, struct uvch__port* port) {
   struct uvch__slot* s;
   uint32_t n = 0;
+  uint32_t dry = 0;
 
-  while ((s = front(c)) != NULL) {
+  for (;;) {
+    s = front(c);
+    if (s == NULL && linger(c, port, n - dry)) {
+      dry = n;
+      s = front(c);
+    }
+    if (s == NULL)
+      return 0;
+    fetch_ahead(c, s);
     if (!deliver(c, s) || port->hand != &c->ep || !is_started(c))
       return 0;
     if ((++n & (ASK_EVERY - 1)) == 0)
@@ -142,7 +179,6 @@ static int deliver_some(struct uvch__core* c, struct uvch__port* port) {
     if (!uvch__budget_spend(port) || n == TURN_MESSAGES)
       return 1;
   }
-  return 0;
 }
 
 static void rest(struct uvch__core* c, struct uvch__port* port) {

@@ -4,18 +4,6 @@
 #include "core.h"
 #include "queue.h"
 
-int uvch__fill(struct uvch__core* c, struct uvch__slot* s, const void* item, int token) {
-  unsigned int state = UVCH__DEAD;
-
-  if (s != NULL) {
-    uvch__item_copy(uvch__slot_item(c, s), item, c->item_size);
-    state = uvch__slot_publish(s);
-  }
-  if (token || state == UVCH__PARKED)
-    uvch__post(&c->home, &c->ep);
-  return state == UVCH__DEAD ? UV_EPIPE : 0;
-}
-
 /* Full against the head as last seen; the real one only when that says full, and only if the word has not changed meanwhile. */
 static int is_full(struct uvch__core* c, uint64_t* word) {
   uint64_t head = atomic_load_explicit(&c->cached, memory_order_acquire); /* [C3] */
