@@ -12,8 +12,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define UVCH__HOT_DEFAULT 50000    /* ns */
-#define UVCH__HOT_MAX 1000000      /* ns */
+#define UVCH__HOT_MAX 1000000        /* ns */
 #define UVCH__HOT_DESCHEDULED 100000 /* ns between two polls */
 #define UVCH__BACKOFF_MAX 6
 
@@ -46,9 +45,8 @@ struct uvch__hot {
   struct uvch__backoff backoff;
 };
 
-static inline uint64_t uvch__hot_default(void) {
-  return uv_available_parallelism() > 1 ? UVCH__HOT_DEFAULT : 0;
-}
+/* uvch__hot_default: the ceiling to begin with; 0 where the process has one processor. */
+uint64_t uvch__hot_default(void);
 
 static inline void uvch__hot_init(struct uvch__hot* h) {
   *h = (struct uvch__hot){0};
