@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Every case, with the target that it has to meet. */
+#include "bench.h"
+
+/* clang-format off */
+
+#define MANY (ALL_VARIANTS)
+#define TWO (BIT(UVCH) | BIT(BASELINE))
+#define MILLION 1000000
+
+static const struct bench_case one_producer[] = {
+  { .name = "unbounded", .run = run_flow, .variants = MANY, .capacity = UVCH_UNBOUNDED, .producers = 1, .count = 5 * MILLION,
+    .targets = { { TIMES_BASELINE, UVCH, 2.5 }, { TIMES_BASELINE, COLD, 2.5 } } },
+  { .name = "capacity 1,024", .run = run_flow, .variants = MANY, .capacity = 1024, .producers = 1, .count = 5 * MILLION,
+    .targets = { { TIMES_BASELINE, UVCH, 1.8 }, { TIMES_BASELINE, COLD, 1.8 } } },
+  { .name = "capacity 64", .run = run_flow, .variants = MANY, .capacity = 64, .producers = 1, .count = 5 * MILLION,
+    .slow_count = MILLION / 2, .targets = { { TIMES_BASELINE, UVCH, 20 }, { TIMES_BASELINE, COLD, 2 } } },
+};
+
+static const struct bench_case more_producers[] = {
+  { .name = "2 producers", .run = run_flow, .variants = MANY, .capacity = UVCH_UNBOUNDED, .producers = 2, .count = 4 * MILLION,
+    .targets = { { TIMES_BASELINE, UVCH, 2 } } },
+  { .name = "4 producers", .run = run_flow, .variants = MANY, .capacity = UVCH_UNBOUNDED, .producers = 4, .count = 4 * MILLION,
+    .targets = { { TIMES_BASELINE, UVCH, 2 } } },
+  { .name = "8 producers", .run = run_flow, .variants = MANY, .capacity = UVCH_UNBOUNDED, .producers = 8, .count = 4 * MILLION,
+    .targets = { { TIMES_BASELINE, UVCH, 2 } } },
+};
+
+static const struct bench_case pairs[] = {
+  { .name = "capacity 1,024", .run = run_pairs, .variants = TWO, .capacity = 1024, .count = 5 * MILLION,
+    .targets = { { AT_MOST, UVCH, 20 } } },
+  { .name = "unbounded", .run = run_pairs, .variants = TWO, .capacity = UVCH_UNBOUNDED, .count = 5 * MILLION,
+    .targets = { { AT_MOST, UVCH, 20 } } },
+};
+
+static const struct bench_case bursts[] = {
+  { .name = "from a prepare callback, capacity 1,024", .run = run_burst_prepare, .variants = MANY, .capacity = 1024,
+    .count = 2 * MILLION, .targets = { { AT_MOST, UVCH, 30 }, { AT_MOST, COLD, 30 } } },
+  { .name = "from a prepare callback, unbounded", .run = run_burst_prepare, .variants = MANY, .capacity = UVCH_UNBOUNDED,
+    .count = 2 * MILLION, .targets = { { AT_MOST, UVCH, 30 }, { AT_MOST, COLD, 30 } } },
+  { .name = "from the receive callback, unbounded", .run = run_burst_callback, .variants = MANY, .capacity = UVCH_UNBOUNDED,
+    .count = 2 * MILLION, .targets = { { AT_MOST, UVCH, 30 } } },
+};
+
+static const struct bench_case wake_local[] = {
+  { .name = "1 channel", .run = run_wake_local, .variants = MANY, .capacity = 64, .channels = 1, .count = 20000 },
+  { .name = "1,000", .run = run_wake_local, .variants = MANY, .capacity = 64, .channels = 1000, .count = 20000 },
+  { .name = "10,000", .run = run_wake_local, .variants = MANY, .capacity = 64, .channels = 10000, .count = 2000 },
+  { .name = "100,000", .run = run_wake_local, .variants = MANY, .capacity = 64, .channels = 100000, .count = 20000,
+    .slow_count = 300, .targets = { { TIMES_FIRST, UVCH, 1.5 }, { TIMES_FIRST, COLD, 1.5 } } },
+};
+
+static const struct bench_case wake_thread[] = {
+  { .name = "1 channel", .run = run_wake_thread, .variants = TWO, .capacity = 64, .channels = 1, .count = 2000 },
+  { .name = "1,000", .run = run_wake_thread, .variants = TWO, .capacity = 64, .channels = 1000, .count = 2000 },
+  { .name = "10,000", .run = run_wake_thread, .variants = TWO, .capacity = 64, .channels = 10000, .count = 1000 },
+  { .name = "100,000", .run = run_wake_thread, .variants = TWO, .capacity = 64, .channels = 100000, .count = 2000,
+    .slow_count = 200, .targets = { { TIMES_FIRST, UVCH, 1.5 } } },
+};
+
+static const struct bench_case memory[] = {
+  { .name = "heap, capacity 1", .run = run_heap, .variants = TWO, .capacity = 1, .channels = 10000,
+    .targets = { { AT_MOST, UVCH, 256 } } },
+  { .name = "heap, capacity 64", .run = run_heap, .variants = TWO, .capacity = 64, .channels = 10000,
+    .targets = { { AT_MOST, UVCH, 256 } } },
+  { .name = "heap, capacity 1,024", .run = run_heap, .variants = TWO, .capacity = 1024, .channels = 1000,
+    .targets = { { AT_MOST, UVCH, 256 } } },
+  { .name = "heap, capacity 1,000,000", .run = run_heap, .variants = TWO, .capacity = MILLION, .channels = 100,
+    .targets = { { AT_MOST, UVCH, 256 } } },
+  { .name = "heap, unbounded", .run = run_heap, .variants = TWO, .capacity = UVCH_UNBOUNDED, .channels = 10000,
+    .targets = { { AT_MOST, UVCH, 256 } } },
+  { .name = "the caller's structs", .run = run_caller_memory, .variants = TWO },
+};
+
+static const struct bench_case rest[] = {
+  { .name = "descriptors added", .run = run_descriptors, .variants = TWO, .capacity = 64, .channels = 100000,
+    .targets = { { AT_MOST, UVCH, 1 } } },
+  { .name = "processor use, % of one", .run = run_rest, .variants = TWO, .capacity = 64, .channels = 100000, .count = 1000,
+    .targets = { { AT_MOST, UVCH, 0.05 } } },
+};
+
+static const struct bench_case pingpong[] = {
+  { .name = "over channels", .run = run_pingpong, .variants = MANY, .capacity = 64, .count = 20000, .slow_count = 3000 },
+  { .name = "over bare uv_async_send()", .run = run_pingpong_bare, .variants = BIT(BASELINE), .count = 3000 },
+};
+
+static const struct bench_case steady[] = {
+  { .name = "processor use, % of one", .run = run_steady, .variants = MANY, .capacity = UVCH_UNBOUNDED, .count = 1000,
+    .targets = { { TIMES_COLD, UVCH, 1.1 } } },
+};
+
+#define CASES(array) .cases = array, .case_count = sizeof(array) / sizeof(array[0])
+#define COUNTS (BIT(CPU) | BIT(SYSCALLS) | BIT(INSTRUCTIONS))
+
+const struct section sections[] = {
+  { .id = "one-producer", .title = "One producer thread to one loop: million messages per second", .more_is_better = 1,
+    .metrics = COUNTS, CASES(one_producer) },
+  { .id = "producers", .title = "Several producer threads to one loop, unbounded: million messages per second",
+    .more_is_better = 1, .metrics = COUNTS, CASES(more_producers) },
+  { .id = "pairs", .title = "try_send and try_recv on one thread, no loop turn: nanoseconds per pair",
+    .metrics = BIT(CPU) | BIT(INSTRUCTIONS), CASES(pairs) },
+  { .id = "bursts", .title = "Bursts of 64 sent and delivered on one loop: nanoseconds per message",
+    .metrics = COUNTS, CASES(bursts) },
+  { .id = "wake-local", .title = "Wake-up of one of N idle channels by a send on the loop's thread: microseconds, median",
+    .metrics = BIT(SYSCALLS), CASES(wake_local) },
+  { .id = "wake-thread", .title = "Wake-up of one of N idle channels on a sleeping loop by another thread: microseconds, median",
+    .metrics = BIT(P99), CASES(wake_thread) },
+  { .id = "memory", .title = "Bytes per idle channel", .rounds = 1, CASES(memory) },
+  { .id = "rest", .title = "100,000 idle channels on a loop", .rounds = 3, CASES(rest) },
+  { .id = "pingpong", .title = "Round trip between two loops on two threads: microseconds, median",
+    .metrics = BIT(P99) | BIT(CPU) | BIT(SYSCALLS), CASES(pingpong) },
+  { .id = "steady", .title = "1,000 messages per second, evenly spaced, from another thread", .rounds = 5,
+    .metrics = BIT(SYSCALLS), CASES(steady) },
+};
+
+const size_t section_count = sizeof(sections) / sizeof(sections[0]);

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Threads send a fixed number of messages to one loop; the clock stops when the last one has been received. A message carries the
+ * number of its producer and its place in that producer's order; the receiver checks every one. */
+#include "bench.h"
+
+#define PRODUCERS_MAX 8
+#define ID_SHIFT 56
+#define PLACE_MASK (((uint64_t) 1 << ID_SHIFT) - 1)
+#define PHASES 2 /* the first one warms up */
+
+struct sink {
+  struct result* result;
+  uv_loop_t* loop;
+  uint64_t left;
+  uint64_t end;
+  unsigned int producers;
+  uint64_t next[PRODUCERS_MAX];
+};
+
+struct producer {
+  _Alignas(128) uint64_t id;
+  uint64_t place;
+  uint64_t counts[PHASES];
+  uint64_t start;
+  int peer;
+  int wait;
+  uvch_mpsc_sender_t tx;
+  baseline_t* base;
+  uv_barrier_t* barrier;
+  struct result* result;
+  uv_thread_t thread;
+};
+
+static inline void sink_take(struct sink* sink, uint64_t message) {
+  uint64_t id = message >> ID_SHIFT;
+
+  if (id >= sink->producers || (message & PLACE_MASK) != sink->next[id])
+    fail(sink->result, "a message is missing, doubled or out of order");
+  if (sink->left == 0)
+    fail(sink->result, "more messages than were sent");
+  sink->next[id]++;
+  if (--sink->left == 0) {
+    sink->end = uv_hrtime();
+    uv_stop(sink->loop);
+  }
+}
+
+static void on_uvch(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  struct sink* sink = (struct sink*) rx->data;
+
+  check(sink->result, status, "receive");
+  sink_take(sink, *(const uint64_t*) item);
+}
+
+static void on_base(baseline_t* ch, uint64_t message) {
+  sink_take((struct sink*) ch->data, message);
+}
+
+/* Called with constants, so that each loop is compiled for one kind of send. */
+static inline void send_all(struct producer* p, uint64_t count, int peer, int wait) {
+  uint64_t message = p->id << ID_SHIFT | p->place;
+  uint64_t end = message + count;
+  int rc;
+
+  for (; message != end; message++) {
+    if (peer)
+      rc = wait ? baseline_send_wait(p->base, message) : baseline_try_send(p->base, message);
+    else
+      rc = wait ? uvch_mpsc_send_wait(&p->tx, &message) : uvch_mpsc_try_send(&p->tx, &message);
+    if (rc != 0)
+      fail(p->result, "send: %s", uv_strerror(rc));
+  }
+  p->place += count;
+}
+
+static void produce(void* arg) {
+  struct producer* p = (struct producer*) arg;
+  int phase;
+
+  for (phase = 0; phase < PHASES; phase++) {
+    if (phase == PHASES - 1)
+      place((unsigned int) p->id + 1);
+    uv_barrier_wait(p->barrier);
+    p->start = uv_hrtime();
+    if (p->peer && p->wait)
+      send_all(p, p->counts[phase], 1, 1);
+    else if (p->peer)
+      send_all(p, p->counts[phase], 1, 0);
+    else if (p->wait)
+      send_all(p, p->counts[phase], 0, 1);
+    else
+      send_all(p, p->counts[phase], 0, 0);
+  }
+}
+
+static void start_producers(struct producer* producers, const struct setup* setup, struct chan* ch, uv_barrier_t* barrier,
+                            struct result* result) {
+  struct producer* p;
+  unsigned int i;
+
+  for (i = 0; i < setup->producers; i++) {
+    p = &producers[i];
+    p->id = i;
+    p->counts[1] = setup->count / setup->producers;
+    p->counts[0] = p->counts[1] / 5 + 1;
+    p->peer = ch->peer;
+    p->wait = setup->capacity != UVCH_UNBOUNDED;
+    p->base = &ch->base;
+    p->barrier = barrier;
+    p->result = result;
+    if (!ch->peer)
+      check(result, uvch_mpsc_sender_clone(&ch->tx, &p->tx), "uvch_mpsc_sender_clone");
+    check(result, uv_thread_create(&p->thread, produce, p), "uv_thread_create");
+  }
+}
+
+void run_flow(const struct setup* setup, struct result* result) {
+  static struct producer producers[PRODUCERS_MAX];
+  static struct chan ch;
+  struct sink sink = {.result = result, .producers = setup->producers};
+  struct meter meter;
+  uv_barrier_t barrier;
+  uv_loop_t loop;
+  uint64_t start;
+  unsigned int i;
+  int phase;
+
+  check(result, uv_loop_init(&loop), "uv_loop_init");
+  check(result, uv_barrier_init(&barrier, setup->producers + 1), "uv_barrier_init");
+  sink.loop = &loop;
+  chan_open(&ch, &loop, setup, on_uvch, on_base, &sink, result);
+  start_producers(producers, setup, &ch, &barrier, result);
+
+  for (phase = 0; phase < PHASES; phase++) {
+    sink.left = producers[0].counts[phase] * setup->producers;
+    result->messages = sink.left;
+    if (phase == PHASES - 1) {
+      place(0);
+      meter_start(&meter);
+    }
+    uv_barrier_wait(&barrier);
+    uv_run(&loop, UV_RUN_DEFAULT);
+  }
+  meter_stop(&meter, result);
+
+  start = UINT64_MAX;
+  for (i = 0; i < setup->producers; i++) {
+    uv_thread_join(&producers[i].thread);
+    if (producers[i].start < start)
+      start = producers[i].start;
+  }
+  uv_run(&loop, UV_RUN_NOWAIT);
+  result->wall_ns = sink.end - start;
+  result->value = (double) result->messages * 1000 / (double) result->wall_ns;
+}
