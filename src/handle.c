@@ -4,6 +4,7 @@
 #include "handle.h"
 
 #include "core.h"
+#include "debug.h"
 #include "registry.h"
 
 /* The port of a handle that has a loop. The channel holds it, so it is there even when it is closed. */
@@ -122,6 +123,7 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   err = closing_port(handle, cb, &port);
   if (err != 0)
     return err;
+  UVCH__CHECK_THREAD(port_of(handle));
   handle->close_cb = cb;
   handle->flags |= UVCH__CLOSING;
   home = port_of(handle);

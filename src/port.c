@@ -38,6 +38,7 @@
 #include "port.h"
 
 #include "alloc.h"
+#include "debug.h"
 #include "registry.h"
 #include "thread.h"
 
@@ -185,6 +186,7 @@ void uvch__port_hold(struct uvch__port* port) {
 }
 
 void uvch__port_release(struct uvch__port* port) {
+  UVCH__CHECK(port->alive > 0);
   port->alive--;
   update_ref(port);
 }
@@ -197,6 +199,7 @@ void uvch__port_add(struct uvch__port* port, struct uvch__list* list, void* queu
 }
 
 void uvch__port_remove(struct uvch__port* port, void* queue) {
+  UVCH__CHECK(port->live > 0);
   uvch__list_remove(queue);
   port->live--;
   if (port->live == 0 && !uvch__port_is_foreign(port))
@@ -283,6 +286,7 @@ static void try_end(struct uvch__port* port) {
 }
 
 static void end(struct uvch__port* port) {
+  UVCH__CHECK(port->live == 0 && port->depth == 0);
   port->state = ENDING;
   uvch__registry_retire(port);
   kill_head(port);

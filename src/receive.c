@@ -2,6 +2,7 @@
  *
  * Taking messages out: callbacks on a loop, and calls on a plain thread. All of it on the one thread that has the receiver. */
 #include "core.h"
+#include "debug.h"
 #include "handle.h"
 #include "queue.h"
 
@@ -57,6 +58,7 @@ static int linger(struct uvch__core* c, struct uvch__port* port, uint32_t n) {
 
 /* Room is given back in order: only while no message before is in a callback. */
 static void give_room(struct uvch__core* c) {
+  UVCH__CHECK(c->in_hand == 0);
   atomic_store_explicit(&c->head, c->next, memory_order_release); /* [C2] */
 }
 
@@ -186,6 +188,7 @@ static void rest(struct uvch__core* c, struct uvch__port* port) {
 
   if (p == READY && is_started(c))
     return; /* the token stays in the hand: another turn */
+  UVCH__CHECK(port->hand == &c->ep && !c->has_token);
   port->hand = NULL;
   c->has_token = p != PARKED;
   if (p == END)
@@ -245,7 +248,10 @@ void uvch__receiver_refork(struct uvch__core* c) {
 static int check(const uvch_mpsc_receiver_t* rx) {
   if (rx == NULL || rx->type != UVCH_MPSC_RECEIVER)
     return UV_EINVAL;
-  return (rx->flags & UVCH__CLOSING) != 0 ? UV_EBADF : 0;
+  if ((rx->flags & UVCH__CLOSING) != 0)
+    return UV_EBADF;
+  UVCH__CHECK_THREAD(uvch__home_port(&((struct uvch__core*) rx->core)->home));
+  return 0;
 }
 
 int uvch_mpsc_recv_start(uvch_mpsc_receiver_t* rx, uvch_mpsc_recv_cb cb) {
