@@ -61,14 +61,27 @@ static void refork_receivers(struct uvch__port* port) {
   struct uvch__list* q;
 
   for (q = port->handles.next; q != &port->handles; q = q->next) {
-    struct uvch__core* c = UVCH__CONTAINER(q, uvch_handle_t, queue)->core;
-    close_gaps(c);
-    uvch__queue_refork(c);
-    uvch__receiver_refork(c);
+    uvch_handle_t* handle = UVCH__CONTAINER(q, uvch_handle_t, queue);
+    if ((handle->flags & UVCH__CLOSING) == 0) {
+      close_gaps(handle->core);
+      uvch__queue_refork(handle->core);
+      uvch__receiver_refork(handle->core);
+    }
+  }
+}
+
+/* Tokens that were in the port: those of closed receivers end, the others are given again below. */
+static void drop_dead(struct uvch__endpoint* ep) {
+  while (ep != NULL) {
+    struct uvch__endpoint* next = (struct uvch__endpoint*) ep->next;
+    if (ep->ops == &uvch__receiver_ops && uvch__core_of(ep)->rx == NULL)
+      uvch__core_unref(uvch__core_of(ep));
+    ep = next;
   }
 }
 
 int uvch_loop_fork(uv_loop_t* loop) {
+  struct uvch__endpoint* chain;
   struct uvch__port* port;
   unsigned long thread;
   int err;
@@ -79,9 +92,10 @@ int uvch_loop_fork(uv_loop_t* loop) {
   port = uvch__registry_find(loop, &thread);
   if (port == NULL || uvch__port_is_foreign(port))
     return 0;
-  err = uvch__port_refork(port);
+  err = uvch__port_refork(port, &chain);
   if (err != 0)
     return err;
+  drop_dead(chain);
   refork_requests(port);
   refork_receivers(port);
   return 0;

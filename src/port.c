@@ -523,7 +523,7 @@ static void on_old_wake_closed(struct uvch__wake* wake) {
   uvch__wake_free(wake);
 }
 
-int uvch__port_refork(struct uvch__port* port) {
+int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain) {
   struct uvch__wake* wake;
   int err = uvch__wake_new(&wake, port->loop, on_wake, port);
 
@@ -533,12 +533,16 @@ int uvch__port_refork(struct uvch__port* port) {
   port->wake = wake;
   port->is_reffed = 0;
   update_ref(port);
+  collect(port);
+  if (port->hand != NULL)
+    put(port, port->hand);
+  *chain = port->first;
+  port->first = NULL;
+  port->hand = NULL;
   /* relaxed: no other thread exists */
   atomic_store_explicit(&port->head, ASLEEP, memory_order_relaxed);
   atomic_store_explicit(&port->late, 0, memory_order_relaxed);
   atomic_store_explicit(&port->thread, 0, memory_order_relaxed);
-  port->first = NULL;
-  port->hand = NULL;
   turn_idle_on(port);
   return 0;
 }

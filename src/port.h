@@ -122,8 +122,9 @@ int uvch__port_runs_here(struct uvch__port* port);
 /* uvch__port_owns: 1 if a libuv handle is this port's. */
 int uvch__port_owns(const struct uvch__port* port, const uv_handle_t* handle);
 
-/* uvch__port_refork: new wake source, an empty ready list and FIFO; the tokens of what was in them are the caller's to give out again. */
-int uvch__port_refork(struct uvch__port* port);
+/* uvch__port_refork: for a forked child: a new wake source, an empty ready list and FIFO; what was in them comes out as a chain, whose tokens are
+ * the caller's to give out again or to drop. */
+int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain);
 
 /* uvch__budget_spend: one message is delivered; 1 if there may be another in this pass. */
 int uvch__budget_look(struct uvch__port* port);
