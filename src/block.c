@@ -97,11 +97,12 @@ static struct uvch__block_head* advance(struct uvch__core* c, struct uvch__block
 
   while (next <= PARKED) {
     struct uvch__block* b = hand->top;
+    struct uvch__block* below = b->u.below; /* once linked, the receiver may write there */
     b->head.base = h->base + h->count;
     atomic_store_explicit(&b->head.next, NOTHING, memory_order_relaxed); /* relaxed: [B1] publishes it */
     if (!atomic_compare_exchange_strong_explicit(&h->next, &next, (uintptr_t) &b->head, memory_order_acq_rel, memory_order_acquire)) /* [B1] */
       continue;
-    hand->top = b->u.below;
+    hand->top = below;
     if (next == PARKED)
       uvch__post(&c->home, &c->ep);
     raise_limit(c, b->head.base + b->head.count);
@@ -226,7 +227,7 @@ static struct uvch__block_head* kill_next(struct uvch__block_head* h, int* parke
   while (next <= PARKED) {
     if (!atomic_compare_exchange_strong_explicit(&h->next, &next, KILLED, memory_order_acq_rel, memory_order_acquire)) /* [B1] */
       continue;
-    *parked = next == PARKED;
+    *parked |= next == PARKED;
     return NULL;
   }
   return (struct uvch__block_head*) next;

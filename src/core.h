@@ -4,12 +4,11 @@
  *
  * The claim word
  *
- *    63                                        4     3         2        1      0
- *   +-------------------------------------------+---------+---------+------+--------+
- *   | tail: index of the next message           | AT_TAIL | WAITERS | DEAD | CLOSED |
- *   +-------------------------------------------+---------+---------+------+--------+
+ *    63                                               3     2         1        0
+ *   +--------------------------------------------------+---------+---------+--------+
+ *   | tail: index of the next message                  | AT_TAIL | WAITERS | CLOSED |
+ *   +--------------------------------------------------+---------+---------+--------+
  *   CLOSED    nothing is claimed any more: no sender is left, or the receiver shut down or closed
- *   DEAD      the receiver is closed
  *   WAITERS   senders wait for room: try_send does not pass them
  *   AT_TAIL   the receiver is parked at the tail; who clears the bit has its token, and posts it
  *
@@ -17,7 +16,7 @@
  * sets CLOSED takes AT_TAIL with it, and posts.
  *
  * Edges (slots [S], blocks [B], the port [H], homes [E] and waiting senders [W] have their own files):
- *   [C1] word    every change is an acq_rel CAS; loads that decide are acquire, so that a claim sees what all before it did to the core
+ *   [C1] word    every change is an acq_rel read-modify-write; loads that decide are acquire, so that a claim sees what all before it did to the core
  *   [C2] head    stored with release by the receiver, after the slot before was given back; loaded with acquire by who claims that slot next
  *   [C3] cached  the head as some sender saw it: release and acquire, since it hands [C2] on to other senders
  *   [C4] counts  decremented acq_rel: who makes one 0 sees what all others did */
@@ -32,10 +31,9 @@
 #include "slot.h"
 
 #define UVCH__CLOSED ((uint64_t) 1)
-#define UVCH__DEAD_BIT ((uint64_t) 2)
-#define UVCH__WAITERS ((uint64_t) 4)
-#define UVCH__AT_TAIL ((uint64_t) 8)
-#define UVCH__TAIL_SHIFT 4
+#define UVCH__WAITERS ((uint64_t) 2)
+#define UVCH__AT_TAIL ((uint64_t) 4)
+#define UVCH__TAIL_SHIFT 3
 #define UVCH__TAIL_ONE ((uint64_t) 1 << UVCH__TAIL_SHIFT)
 #define UVCH__TAIL_MASK (UINT64_MAX >> UVCH__TAIL_SHIFT)
 

@@ -5,7 +5,8 @@
  *   a claimed index that was not published   the messages behind it move up, and the tail comes back
  *   a thread that waits for room             leaves the queue, whose lock is made new, since it may have been held
  *   a token on its way                       is given to the receiver again, from wherever it was
- *   a request that was being served          completes with what its server had noted, UV_ECANCELED to begin with */
+ *   a request that was being served          completes with what its server had noted, UV_ECANCELED to begin with; if the server was between
+ *                                            publishing and noting, the message is delivered all the same */
 #include "core.h"
 #include "handle.h"
 #include "queue.h"
@@ -88,7 +89,7 @@ int uvch_loop_fork(uv_loop_t* loop) {
 
   if (loop == NULL)
     return UV_EINVAL;
-  uvch__registry_refork();
+  uvch__registry_refork(loop);
   port = uvch__registry_find(loop, &thread);
   if (port == NULL || uvch__port_is_foreign(port))
     return 0;

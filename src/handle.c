@@ -127,8 +127,10 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   handle->close_cb = cb;
   handle->flags |= UVCH__CLOSING;
   home = port_of(handle);
+  if (home != NULL)
+    uvch__port_ref(home); /* the channel's own reference may go with it */
   uvch__handle_set_active(handle, 0);
-  uvch__receiver_close((uvch_mpsc_receiver_t*) handle); /* runs user code, and lets go of the core */
+  uvch__receiver_close((uvch_mpsc_receiver_t*) handle); /* runs user code */
   if (home != NULL && home != port) {
     uvch__port_remove(home, handle->queue);
     if (port != NULL)
@@ -136,6 +138,8 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   }
   if (port != NULL)
     uvch__port_close_handle(port, handle);
+  if (home != NULL)
+    uvch__port_unref(home);
   return 0;
 }
 

@@ -14,7 +14,7 @@
  *
  * Edges:
  *   [E1] post    CAS of home, acq_rel: what the poster did is seen by who finds POSTED [E2]
- *   [E2] attach, arm, disarm, leave   exchange or CAS of home, acq_rel: find [E1], or make it find what is new */
+ *   [E2] attach, arm, disarm, leave   exchange of home, acq_rel: finds [E1], or makes it find what is new */
 #ifndef UVCH_SRC_HOME_H
 #define UVCH_SRC_HOME_H
 

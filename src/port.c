@@ -436,6 +436,7 @@ static void run(struct uvch__port* port, int by) {
   }
   atomic_store_explicit(&port->thread, uvch__thread_self(), memory_order_relaxed); /* relaxed: see runs_here */
   now = uv_hrtime();
+  uvch__port_ref(port); /* a callback that closes our handles in a walk may see the port's end */
   port->passes++;
   port->depth++;
   turn_idle_on(port);
@@ -457,6 +458,7 @@ static void run(struct uvch__port* port, int by) {
     orphan(port);
   else
     settle(port, worked, now);
+  uvch__port_unref(port);
 }
 
 /* Making one. */

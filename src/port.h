@@ -19,9 +19,9 @@ struct uvch__port;
 struct uvch__endpoint;
 
 struct uvch__endpoint_ops {
-  /* Delivers, on the loop's thread, with the token in port->hand. It calls user code only while the token is there, and is done with the
-   * endpoint once the token is gone from there, whoever took it: a nested run, a close. To rest, it takes the token out itself; a token
-   * left in the hand on return means that there is more. */
+  /* Delivers, on the loop's thread, with the token in port->hand. User code that runs meanwhile may take it from there (a nested run, a close);
+   * then the turn is over. To rest, or for its last callback, it takes the token out itself. A token left in the hand on return means that
+   * there is more. */
   void (*turn)(struct uvch__endpoint* ep, struct uvch__port* port);
 
   /* The port is closed: the token ends here, on any thread. */
@@ -46,7 +46,7 @@ struct uvch__port {
   /* any thread */
   atomic_uintptr_t head; /* the ready list: UVCH__ASLEEP, _AWAKE, _CLOSED, or the newest of a chain of nodes that ends in one of the first two */
   atomic_uint late;      /* posters between a push on _ASLEEP and the end of their signal */
-  atomic_uint refs;      /* the loop, and every endpoint that has its home here */
+  atomic_uint refs;      /* the loop, a run, every receiver that has its home here, and every request */
   atomic_ulong thread;   /* which thread runs the loop; 0 until a callback has run */
   atomic_uint_least64_t signalled_at;
   struct uvch__wake* wake;

@@ -62,16 +62,14 @@ static int claim(struct uvch__core* c, int is_last, uint64_t* index, int* token)
 }
 
 static int move_in(struct uvch__core* c, const struct uvch__waiter* waiter, uint64_t index, int token) {
-  char* slots = atomic_load_explicit(&c->u.ring.slots, memory_order_acquire);
+  char* slots = atomic_load_explicit(&c->u.ring.slots, memory_order_acquire); /* [R1] */
 
   return uvch__fill(c, uvch__ring_slot(c, slots, index), waiter->item, token);
 }
 
-/* Serves from the front while there is room. The lock is held, and given up. Who moves a ring full of messages in leaves the rest to the
- * receiver: it is armed, and those messages make the receiver ask again. */
+/* Serves from the front while there is room. The lock is held, and given up. It goes on only while others free room and cannot serve
+ * themselves because of this lock; any cut that leaves out a last look leaves somebody waiting beside free room. */
 static void serve(struct uvch__core* c, struct uvch__queue* q) {
-  uint32_t left = c->capacity;
-
   while (!uvch__list_is_empty(&q->list)) {
     struct uvch__waiter* waiter = UVCH__CONTAINER(q->list.next, struct uvch__waiter, queue);
     uint64_t index = 0;
@@ -80,8 +78,8 @@ static void serve(struct uvch__core* c, struct uvch__queue* q) {
     int err = claim(c, !more, &index, &token);
 
     if (err != UV_EAGAIN) {
+      waiter->state = UVCH__MOVING; /* first, for a fork in between */
       uvch__list_remove(&waiter->queue);
-      waiter->state = UVCH__MOVING;
     } else {
       more = 1;
     }
@@ -92,8 +90,6 @@ static void serve(struct uvch__core* c, struct uvch__queue* q) {
       waiter->status = err == 0 ? move_in(c, waiter, index, token) : err;
       waiter->tell(waiter, c);
     }
-    if (err == 0 && --left == 0)
-      return;
     if (!more || !look(c) || uv_mutex_trylock(&q->lock) != 0)
       return;
   }
@@ -179,11 +175,14 @@ void uvch__queue_refork(struct uvch__core* c) {
   if (q == NULL)
     return;
   uv_mutex_init(&q->lock); /* cannot fail where it did not before */
-  for (l = q->list.next; l != &q->list;) {
+  /* Only the way forward is sure: a thread may have been in the middle of a change. */
+  l = q->list.next;
+  uvch__list_init(&q->list);
+  while (l != &q->list) {
     struct uvch__waiter* waiter = UVCH__CONTAINER(l, struct uvch__waiter, queue);
     l = l->next;
-    if (waiter->parker != NULL)
-      uvch__list_remove(&waiter->queue);
+    if (waiter->parker == NULL && waiter->state == UVCH__QUEUED)
+      uvch__list_append(&q->list, &waiter->queue);
   }
   set_waiters(c, 0);
   atomic_store_explicit(&c->wanted, 1, memory_order_relaxed); /* relaxed: no other thread exists */

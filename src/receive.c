@@ -72,6 +72,11 @@ static void ask(struct uvch__core* c) {
     uvch__ask(c);
 }
 
+static void trim(struct uvch__core* c) {
+  if (c->capacity == 0)
+    uvch__blocks_trim(c);
+}
+
 /* Nothing is there: park where the next message will come, so that its sender posts. Somebody else's step makes it try again. */
 static enum park park(struct uvch__core* c) {
   for (;;) {
@@ -81,11 +86,10 @@ static enum park park(struct uvch__core* c) {
     if (!is_at(c, word)) {
       if (c->capacity > 0 ? uvch__slot_park(next_slot(c)) : uvch__blocks_park(c))
         return PARKED;
-    } else if ((word & UVCH__CLOSED) != 0) {
-      return END;
     } else {
-      if (c->capacity == 0)
-        uvch__blocks_trim(c);
+      trim(c);
+      if ((word & UVCH__CLOSED) != 0)
+        return END;
       if (atomic_compare_exchange_strong_explicit(&c->word, &word, word | UVCH__AT_TAIL, memory_order_acq_rel, memory_order_acquire)) /* [C1] */
         return PARKED;
     }
@@ -130,10 +134,10 @@ static void leave(struct uvch__core* c) {
 /* 0: the core may be gone. */
 static int deliver(struct uvch__core* c, struct uvch__slot* s) {
   c->next++;
+  free_slot(c, s); /* the message stays: nobody claims this index of the ring before the head has gone two further */
   if (c->in_hand == 0)
     give_room(c);
   call(c, 0, s);
-  free_slot(c, s);
   if (c->rx == NULL) {
     leave(c);
     return 0;
@@ -141,6 +145,7 @@ static int deliver(struct uvch__core* c, struct uvch__slot* s) {
   if (c->in_hand == 0 && atomic_load_explicit(&c->head, memory_order_relaxed) != c->next) { /* relaxed: our own; a nested run took more */
     give_room(c);
     ask(c);
+    trim(c);
   }
   return 1;
 }
@@ -316,7 +321,7 @@ static int sweep_ring(struct uvch__core* c, uint64_t tail) {
 void uvch__receiver_close(uvch_mpsc_receiver_t* rx) {
   struct uvch__core* c = rx->core;
   struct uvch__port* port = uvch__home_port(&c->home);
-  uint64_t word = uvch__core_set(c, UVCH__CLOSED | UVCH__DEAD_BIT);
+  uint64_t word = uvch__core_set(c, UVCH__CLOSED);
   uint64_t tail = uvch__word_tail(word);
   int token = c->has_token || (word & UVCH__AT_TAIL) != 0;
 
@@ -345,8 +350,7 @@ static int take(struct uvch__core* c, void* item) {
     word = load_word(c);
     if (!is_at(c, word))
       return UV_EAGAIN;
-    if (c->capacity == 0)
-      uvch__blocks_trim(c);
+    trim(c);
     return (word & UVCH__CLOSED) != 0 ? UV_EOF : UV_EAGAIN;
   }
   uvch__item_copy(item, uvch__slot_item(c, s), c->item_size);

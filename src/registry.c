@@ -114,7 +114,12 @@ void uvch__registry_orphan(struct uvch__port* port) {
   uv_mutex_unlock(&s->lock);
 }
 
-void uvch__registry_refork(void) {
+void uvch__registry_refork(const uv_loop_t* loop) {
+  struct uvch__port* port;
+
   uv_once(&once, make_locks);
   make_locks();
+  for (port = shard_of(loop)->ports; port != NULL; port = port->next)
+    if (port->loop == loop && port->is_retired)
+      atomic_store_explicit(&port->late, 0, memory_order_relaxed); /* relaxed: no other thread exists */
 }

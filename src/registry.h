@@ -27,7 +27,8 @@ int uvch__registry_owns(const uv_handle_t* handle);
 /* uvch__registry_orphan: move a port that is in the registry to the orphans. */
 void uvch__registry_orphan(struct uvch__port* port);
 
-/* uvch__registry_refork: locks that other threads held when the process forked are free in the child. */
-void uvch__registry_refork(void);
+/* uvch__registry_refork: in a forked child: locks that other threads held are free, and no poster is late any more at the ports of `loop` that
+ * end. */
+void uvch__registry_refork(const uv_loop_t* loop);
 
 #endif

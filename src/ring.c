@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The slots of a bounded channel: a ring of a power of two, at least one more than the capacity, because a slot is given back only after
- * its callback, and its room before. Made by the first sender before its claim, so that a failed allocation claims nothing.
+ * The slots of a bounded channel: a ring of a power of two, at least one more than the capacity, because the room of a message is given back
+ * before its callback, and its bytes are good until that returns. Made by the first sender before its claim, so that a failed allocation claims nothing.
  *
  * Edge:
  *   [R1] slots  CAS, release, before the claim [C1]; acquire by everybody else. After a claim the ring is there. */

@@ -125,7 +125,8 @@ int uvch_mpsc_send_timedwait(const uvch_mpsc_sender_t* tx, const void* item, uin
   return send_wait(tx, item, timeout);
 }
 
-/* Requests that wait. The request has a reference to the core until its callback, and is one of the senders until it is told. */
+/* Requests that wait. The request has references to the core and to its port until its callback, and is one of the senders until it is
+ * told. */
 
 _Static_assert(sizeof(struct uvch__endpoint) <= sizeof(((uvch_req_t*) 0)->endpoint), "fits the public struct");
 _Static_assert(sizeof(struct uvch__waiter) <= sizeof(((uvch_req_t*) 0)->waiter), "fits the public struct");
@@ -141,9 +142,12 @@ static struct uvch__waiter* waiter_of(uvch_mpsc_send_t* req) {
 
 static void let_go(uvch_mpsc_send_t* req) {
   struct uvch__core* c = req->core;
+  struct uvch__port* port = req->port;
 
   req->core = NULL;
+  req->port = NULL;
   uvch__core_unref(c);
+  uvch__port_unref(port);
 }
 
 static void complete(struct uvch__endpoint* ep, struct uvch__port* port) {
@@ -154,7 +158,6 @@ static void complete(struct uvch__endpoint* ep, struct uvch__port* port) {
   uvch__port_remove(port, req->queue);
   uvch__port_release(port);
   let_go(req);
-  req->port = NULL;
   req->cb(req, req->status);
 }
 
@@ -166,10 +169,13 @@ static const struct uvch__endpoint_ops request_ops = {complete, forget};
 
 static void tell_loop(struct uvch__waiter* waiter, struct uvch__core* c) {
   uvch_mpsc_send_t* req = UVCH__CONTAINER(waiter, uvch_mpsc_send_t, waiter);
+  struct uvch__port* port = req->port;
 
   req->status = waiter->status;
   uvch__strong_put(c);
-  uvch__port_push(req->port, endpoint_of(req));
+  uvch__port_ref(port); /* the request may be done before the push is */
+  uvch__port_push(port, endpoint_of(req));
+  uvch__port_unref(port);
 }
 
 /* The request waits in the channel's queue. */
@@ -207,6 +213,7 @@ int uvch_mpsc_send(uv_loop_t* loop, uvch_mpsc_send_t* req, const uvch_mpsc_sende
   *endpoint_of(req) = (struct uvch__endpoint){.ops = &request_ops};
   *waiter_of(req) = (struct uvch__waiter){0};
   uvch__core_ref(c);
+  uvch__port_ref(port);
   uvch__port_add(port, &port->reqs, req->queue);
   uvch__port_hold(port);
   err = uvch__try_send(c, item);

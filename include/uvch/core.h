@@ -162,7 +162,9 @@ UVCH_EXTERN void uvch_handle_set_data(uvch_handle_t* handle, void* data);
 UVCH_EXTERN int uvch_cancel(uvch_req_t* req);
 
 /* uvch_owns_handle: 1 if `handle` is one that the library keeps on the loop for itself, else 0. For programs that walk their loop with
- * uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request.
+ * uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request. A program that closes
+ * them all the same gets no callbacks of the library on that loop any more; senders get UV_EPIPE. It should cancel its waiting requests before,
+ * and uvch_close() its receivers before or after.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);
@@ -174,9 +176,11 @@ UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);
  * Returns 0, UV_EINVAL (NULL, unknown option, value out of range), UV_EPERM (another thread runs that loop), UV_ENOMEM, UV_EMFILE. */
 UVCH_EXTERN int uvch_loop_configure(uv_loop_t* loop, uvch_loop_option option, uint64_t value);
 
-/* uvch_loop_fork: make the loop's channels work in a forked child; call it there after uv_loop_fork(). Messages that were in the
+/* uvch_loop_fork: make the loop's channels work in a forked child; call it there after uv_loop_fork(), for every loop that goes on, before
+ * any other function of the library. Fork on the loop's own thread, or while that runs no callback. Messages that were in the
  * channels are delivered in both processes. Threads other than the one that forked do not exist in the child: what they were about to
- * send is not there, and senders that only they knew stay open, so such a channel gets no UV_EOF in the child.
+ * send is not there, and senders that only they knew stay open, so such a channel gets no UV_EOF in the child. A request that one of them
+ * was serving may end with UV_ECANCELED though its message has been delivered.
  *
  * Threads:  the only one there is.
  * Returns 0 (also for a loop without uvch handles), UV_EINVAL (NULL), UV_ENOMEM, UV_EMFILE. On an error nothing is delivered; it can be

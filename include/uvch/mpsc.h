@@ -168,7 +168,8 @@ UVCH_EXTERN int uvch_mpsc_recv_stop(uvch_mpsc_receiver_t* rx);
  * Returns 0 (also the second time), UV_EINVAL (NULL), UV_EBADF (closed). */
 UVCH_EXTERN int uvch_mpsc_recv_shutdown(uvch_mpsc_receiver_t* rx);
 
-/* uvch_mpsc_try_recv: copy the next message to `item` without waiting. Works with a loop too, started or not.
+/* uvch_mpsc_try_recv: copy the next message to `item` without waiting. Works with a loop too, started or not. Inside a receive callback of the
+ * same channel the room of what it takes is given back when that callback returns.
  *
  * Returns 0, UV_EAGAIN (nothing now), UV_EOF (the end, every time), UV_EINVAL (NULL), UV_EBADF (closed). */
 UVCH_EXTERN int uvch_mpsc_try_recv(uvch_mpsc_receiver_t* rx, void* item);
