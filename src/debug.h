@@ -29,10 +29,10 @@ static inline void uvch__check_thread(struct uvch__port* port, const char* funct
   fprintf(stderr, "uvch: %s was called on thread %lu, but thread %lu runs the loop\n", function, uvch__thread_self(), runs);
   abort();
 }
-#define UVCH__CHECK_THREAD(port) uvch__check_thread(port, __func__)
+#define UVCH__CHECK_THREAD(port, function) uvch__check_thread(port, function)
 #else
 #define UVCH__CHECK(condition) ((void) 0)
-#define UVCH__CHECK_THREAD(port) ((void) 0)
+#define UVCH__CHECK_THREAD(port, function) ((void) 0)
 #endif
 
 #endif

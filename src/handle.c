@@ -123,7 +123,7 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   err = closing_port(handle, cb, &port);
   if (err != 0)
     return err;
-  UVCH__CHECK_THREAD(port_of(handle));
+  UVCH__CHECK_THREAD(port_of(handle), __func__);
   handle->close_cb = cb;
   handle->flags |= UVCH__CLOSING;
   home = port_of(handle);

@@ -115,7 +115,8 @@ UVCH_EXTERN int uvch_mpsc_try_send(const uvch_mpsc_sender_t* tx, const void* ite
  *
  * Threads:   the thread that runs `loop`, or will.
  * Ownership: 0, as the callback's status says; on error the caller's.
- * Returns 0, UV_EPIPE, UV_ENOMEM, UV_EINVAL, UV_EBADF as uvch_mpsc_try_send(), UV_EPERM (another thread runs that loop), UV_EMFILE. */
+ * Returns 0, UV_EPIPE, UV_ENOMEM, UV_EBADF as uvch_mpsc_try_send(), UV_EINVAL (that, or NULL for another argument), UV_EPERM (another thread runs
+ * that loop), UV_EMFILE. */
 UVCH_EXTERN int uvch_mpsc_send(uv_loop_t* loop, uvch_mpsc_send_t* req, const uvch_mpsc_sender_t* tx, const void* item,
                                uvch_mpsc_send_cb cb);
 
@@ -171,12 +172,13 @@ UVCH_EXTERN int uvch_mpsc_recv_shutdown(uvch_mpsc_receiver_t* rx);
 /* uvch_mpsc_try_recv: copy the next message to `item` without waiting. Works with a loop too, started or not. Inside a receive callback of the
  * same channel the room of what it takes is given back when that callback returns.
  *
- * Returns 0, UV_EAGAIN (nothing now), UV_EOF (the end, every time), UV_EINVAL (NULL), UV_EBADF (closed). */
+ * Returns 0, UV_EAGAIN (nothing now), UV_EOF (the end, every time), UV_EINVAL (NULL; `item` may be NULL if messages have size 0), UV_EBADF
+ * (closed). */
 UVCH_EXTERN int uvch_mpsc_try_recv(uvch_mpsc_receiver_t* rx, void* item);
 
 /* uvch_mpsc_recv_wait: copy the next message to `item`; the thread sleeps until there is one. Only for a receiver without a loop.
  *
- * Returns 0, UV_EOF, UV_EPERM (the receiver has a loop), UV_EINVAL (NULL), UV_EBADF (closed), UV_ENOMEM (cannot sleep). */
+ * Returns 0, UV_EOF, UV_EPERM (the receiver has a loop), UV_EINVAL and UV_EBADF as uvch_mpsc_try_recv(), UV_ENOMEM (cannot sleep). */
 UVCH_EXTERN int uvch_mpsc_recv_wait(uvch_mpsc_receiver_t* rx, void* item);
 
 /* uvch_mpsc_recv_timedwait: the same for at most `timeout` nanoseconds; a message that is there is taken before the clock is looked at.

@@ -1,0 +1,38 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Every man page is clean for mandoc's checker, has its sections in the one order, and refers only to pages that exist.
+set -eu
+srcdir=${srcdir:-$(dirname "$0")/..}
+failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+for page in "$srcdir"/man/*.3; do
+  sections=$(sed -n 's/^\.Sh //p' "$page" | tr '\n' '|')
+  if [ "$sections" != 'NAME|SYNOPSIS|DESCRIPTION|RETURN VALUES|EXAMPLES|SEE ALSO|' ]; then
+    echo "$page: sections are $sections"
+    failed=1
+  fi
+done
+
+references=$(sed -n 's/^\.Xr \(uvch[a-z0-9_]*\) \([37]\).*/\1.\2/p' "$srcdir"/man/*.[37] | sort -u)
+for name in $references; do
+  if ! grep -q "^\.Nm ${name%.*}\( ,\)*\$" "$srcdir"/man/*."${name#*.}"; then
+    echo "a page refers to $name, which no page describes"
+    failed=1
+  fi
+done
+
+# The example in the overview is examples/hello.c without its head.
+sed -n '/^\.Sh EXAMPLES/,/^\.Ed/p' "$srcdir/man/uvch.7" | sed '1,/^\.Bd/d; /^\.Ed/d; s/\\e/\\/g' >"$work/overview"
+sed '1,/\*\/$/d' "$srcdir/examples/hello.c" | diff "$work/overview" - || failed=1
+
+MANDOC=${MANDOC:-$(command -v mandoc || true)}
+if [ -z "$MANDOC" ]; then
+  echo "no mandoc: the pages were not checked by it"
+  [ $failed -eq 0 ] || exit 1
+  exit 77
+fi
+"$MANDOC" -T lint -W warning "$srcdir"/man/*.[37] || failed=1
+exit $failed

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Corners in which the library has been wrong once, and random walks through the calls. Each test fails without its fix. */
+#include "core.h"
+#include "support.h"
+
+#ifdef UVCH_DEBUG_CHECKS
+#include <signal.h>
+#endif
+
+typedef struct corner_s {
+  uv_loop_t loop;
+  uvch_mpsc_receiver_t rx;
+  uvch_mpsc_sender_t tx;
+  size_t capacity;
+  bool nest;
+  uint64_t next; /* the number that is due */
+  size_t ends;
+  size_t blocks; /* at the end */
+} corner_t;
+
+static void corner_init(corner_t* corner, size_t capacity) {
+  memset(corner, 0, sizeof(*corner));
+  corner->capacity = capacity;
+  support_loop_init(&corner->loop);
+  ck_assert_int_eq(uvch_mpsc_init(&corner->loop, &corner->rx, &corner->tx, sizeof(uint64_t), capacity), 0);
+  corner->rx.data = corner;
+}
+
+static void corner_end(uvch_mpsc_receiver_t* rx) {
+  corner_t* corner = rx->data;
+
+  corner->ends++;
+  corner->blocks = support_alloc_blocks();
+  support_close(rx);
+}
+
+/* A message in its callback, and a ring with no slot to spare. */
+
+static void refill_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  corner_t* corner = rx->data;
+  uint64_t value;
+  size_t i;
+
+  if (status == UV_EOF) {
+    corner_end(rx);
+    return;
+  }
+  support_check_eq(*(uint64_t*) item, corner->next);
+  if (corner->next++ > 0)
+    return;
+  for (i = 1; i <= corner->capacity; i++)
+    support_put(&corner->tx, i);
+  if (corner->nest) {
+    uv_run(&corner->loop, UV_RUN_NOWAIT);
+    uv_run(&corner->loop, UV_RUN_NOWAIT);
+  } else {
+    for (i = 1; i <= corner->capacity; i++)
+      support_check_eq(support_take(rx), corner->next++);
+  }
+  support_check_eq(uvch_mpsc_try_recv(rx, &value), UV_EAGAIN);
+  support_check_eq(uvch_mpsc_receiver_len(rx), 0);
+  support_check_eq(*(uint64_t*) item, 0); /* still good */
+  support_drop_sender(&corner->tx);
+}
+
+START_TEST(a_message_in_its_callback_is_not_taken_again) {
+  static const size_t capacities[] = {1, 2, 3, 7, 8};
+  corner_t corner;
+
+  corner_init(&corner, capacities[_i / 2]);
+  corner.nest = _i % 2 == 1;
+  ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, refill_on_recv), 0);
+  support_put(&corner.tx, 0);
+  support_loop_end(&corner.loop);
+  ck_assert_uint_eq(corner.next, corner.capacity + 1);
+  ck_assert_uint_eq(corner.ends, 1);
+}
+END_TEST
+
+/* Blocks of a drained burst. */
+
+#define BURST 20000
+
+static void count_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  corner_t* corner = rx->data;
+
+  if (status == UV_EOF) {
+    corner_end(rx);
+    return;
+  }
+  support_check_eq(*(uint64_t*) item, corner->next++);
+}
+
+START_TEST(blocks_of_a_drained_burst_come_back_before_the_end) {
+  size_t fresh;
+  corner_t corner;
+  uint64_t i;
+
+  corner_init(&corner, UVCH_UNBOUNDED);
+  fresh = support_alloc_blocks();
+  for (i = 0; i < BURST; i++)
+    support_put(&corner.tx, i);
+  ck_assert_uint_gt(support_alloc_blocks(), fresh + 10);
+  support_drop_sender(&corner.tx);
+  ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, count_on_recv), 0);
+  support_loop_end(&corner.loop);
+  ck_assert_uint_eq(corner.next, BURST);
+  ck_assert_uint_le(corner.blocks, fresh + 1);
+}
+END_TEST
+
+static void nest_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  corner_t* corner = rx->data;
+
+  count_on_recv(rx, status, item);
+  if (status == 0 && !corner->nest) {
+    corner->nest = true;
+    while (corner->next < BURST)
+      uv_run(&corner->loop, UV_RUN_NOWAIT);
+  }
+}
+
+START_TEST(blocks_of_a_burst_that_nested_runs_drained_come_back) {
+  size_t fresh;
+  corner_t corner;
+  uint64_t i;
+
+  corner_init(&corner, UVCH_UNBOUNDED);
+  fresh = support_alloc_blocks();
+  for (i = 0; i < BURST; i++)
+    support_put(&corner.tx, i);
+  ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, nest_on_recv), 0);
+  while (corner.next < BURST)
+    uv_run(&corner.loop, UV_RUN_NOWAIT);
+  ck_assert_uint_le(support_alloc_blocks(), fresh + 1);
+  support_drop_sender(&corner.tx);
+  support_loop_end(&corner.loop);
+}
+END_TEST
+
+/* A receiver that is parked at the last slot of a block while the next block is claimed and missing. Two senders in the middle of their
+ * calls are played by moving the word on; settling their indices is what they would do when they find the channel closed. */
+
+START_TEST(a_close_finds_the_park_before_a_missing_block) {
+  struct uvch__core* c;
+  corner_t corner;
+  uint64_t i;
+
+  corner_init(&corner, UVCH_UNBOUNDED);
+  c = corner.tx.core;
+  ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, count_on_recv), 0);
+  for (i = 0; i < 15; i++) /* the first block has 16 slots */
+    support_put(&corner.tx, i);
+  atomic_fetch_add(&c->word, 2 * UVCH__TAIL_ONE);
+  atomic_fetch_and(&c->word, ~UVCH__AT_TAIL);
+  while (corner.next < 15 || c->has_token != 0)
+    uv_run(&corner.loop, UV_RUN_NOWAIT);
+  for (i = 0; i < 100; i++)
+    uv_run(&corner.loop, UV_RUN_NOWAIT);
+  support_close(&corner.rx);
+  ck_assert_uint_eq(atomic_load(&c->refs), 1); /* the sender's */
+  uvch__blocks_settle(c, -2);
+  support_drop_sender(&corner.tx);
+  support_loop_end(&corner.loop);
+}
+END_TEST
+
+/* Programs that close the library's own handles. What has to stay for the old loop goes with a later port on it. */
+
+static void close_any(uv_handle_t* handle, void* arg) {
+  (void) arg;
+  if (!uv_is_closing(handle))
+    uv_close(handle, NULL);
+}
+
+static void another_port(uv_loop_t* loop) {
+  uvch_mpsc_receiver_t rx;
+  uvch_mpsc_sender_t tx;
+  int i;
+
+  ck_assert_int_eq(uvch_mpsc_init(loop, &rx, &tx, 8, 1), 0);
+  for (i = 0; i < 5; i++)
+    uv_run(loop, UV_RUN_NOWAIT);
+  support_close(&rx);
+  support_drop_sender(&tx);
+  for (i = 0; i < 5; i++)
+    uv_run(loop, UV_RUN_NOWAIT);
+}
+
+static void never_sent(uvch_mpsc_send_t* req, int status) {
+  (void) req;
+  ck_abort_msg("a callback came with status %d", status);
+}
+
+START_TEST(a_request_outlives_the_port_it_waits_for) {
+  uvch_mpsc_receiver_t rx;
+  uvch_mpsc_sender_t tx;
+  uvch_mpsc_send_t req;
+  uint64_t value = 1;
+  uv_loop_t loop;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(uvch_mpsc_init(NULL, &rx, &tx, sizeof(value), 1), 0);
+  support_put(&tx, 0);
+  ck_assert_int_eq(uvch_mpsc_send(&loop, &req, &tx, &value, never_sent), 0);
+  uv_walk(&loop, close_any, NULL);
+  uv_run(&loop, UV_RUN_DEFAULT);
+  another_port(&loop);
+  if (_i == 0) {
+    ck_assert_uint_eq(support_take(&rx), 0);
+    ck_assert_uint_eq(support_take(&rx), 1); /* its server moved it in */
+  } else {
+    ck_assert_int_eq(uvch_cancel((uvch_req_t*) &req), 0);
+  }
+  support_close(&rx);
+  support_drop_sender(&tx);
+  support_loop_end(&loop);
+}
+END_TEST
+
+START_TEST(a_receiver_outlives_the_port_it_had) {
+  corner_t corner;
+
+  corner_init(&corner, 4);
+  uv_walk(&corner.loop, close_any, NULL);
+  uv_run(&corner.loop, UV_RUN_DEFAULT);
+  another_port(&corner.loop);
+  support_drop_sender(&corner.tx);
+  support_close(&corner.rx);
+  support_loop_end(&corner.loop);
+}
+END_TEST
+
+static void bury_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  corner_t* corner = rx->data;
+
+  (void) item;
+  support_check_eq(status, 0);
+  support_drop_sender(&corner->tx);
+  uv_walk(&corner->loop, close_any, NULL);
+  support_close(rx);
+  another_port(&corner->loop);
+  corner->ends++;
+}
+
+START_TEST(a_callback_outlives_the_port_that_called_it) {
+  corner_t corner;
+
+  corner_init(&corner, 4);
+  ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, bury_on_recv), 0);
+  support_put(&corner.tx, 1);
+  support_loop_end(&corner.loop);
+  ck_assert_uint_eq(corner.ends, 1);
+}
+END_TEST
+
+/* Random walks: any call at any time, in callbacks and nested runs too, on one channel; the books balance at the end. */
+
+#define DEPTH 3
+
+typedef struct walk_s {
+  corner_t corner;
+  uint32_t seed;
+  unsigned int depth;
+  bool closed;
+  bool gone; /* the close callback has come */
+  size_t sent;
+  size_t received;
+  size_t dropped;
+  size_t requests;
+  size_t answers;
+} walk_t;
+
+typedef struct walk_req_s {
+  uvch_mpsc_send_t req;
+  uint64_t value;
+  walk_t* walk;
+} walk_req_t;
+
+static uint32_t walk_random(walk_t* walk, uint32_t below) {
+  walk->seed = walk->seed * 1664525u + 1013904223u;
+  return (walk->seed >> 8) % below;
+}
+
+static void walk_step(walk_t* walk);
+
+static void walk_nest(walk_t* walk) {
+  if (walk->depth == DEPTH)
+    return;
+  walk->depth++;
+  uv_run(&walk->corner.loop, UV_RUN_NOWAIT);
+  walk->depth--;
+}
+
+static void walk_on_drop(void* item, void* arg) {
+  walk_t* walk = arg;
+
+  (void) item;
+  walk->dropped++;
+  if (walk_random(walk, 4) == 0)
+    walk_nest(walk);
+}
+
+static void walk_on_close(uvch_handle_t* handle) {
+  walk_t* walk = handle->data;
+
+  support_check(walk->closed && !walk->gone);
+  walk->gone = true;
+}
+
+static void walk_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  walk_t* walk = rx->data;
+
+  support_check(!walk->closed);
+  support_check((status == 0) == (item != NULL));
+  walk->received += status == 0;
+  if (walk->depth < DEPTH) {
+    walk->depth++;
+    walk_step(walk);
+    walk->depth--;
+  }
+}
+
+static void walk_on_send(uvch_mpsc_send_t* base, int status) {
+  walk_req_t* req = base->data;
+
+  support_check(status == 0 || status == UV_EPIPE || status == UV_ECANCELED);
+  support_check_eq(uvch_cancel((uvch_req_t*) base), UV_EBUSY);
+  req->walk->sent += status == 0;
+  req->walk->answers++;
+  free(req);
+}
+
+static void walk_request(walk_t* walk) {
+  walk_req_t* req = calloc(1, sizeof(*req));
+
+  support_check(req != NULL);
+  req->walk = walk;
+  req->req.data = req;
+  if (uvch_mpsc_send(&walk->corner.loop, &req->req, &walk->corner.tx, &req->value, walk_on_send) != 0) {
+    free(req);
+    return;
+  }
+  walk->requests++;
+  if (walk_random(walk, 3) == 0)
+    uvch_cancel((uvch_req_t*) &req->req);
+}
+
+static void walk_close(walk_t* walk) {
+  if (walk->closed)
+    return;
+  walk->closed = true;
+  support_check_eq(uvch_close((uvch_handle_t*) &walk->corner.rx, walk_on_close), 0);
+}
+
+static void walk_step(walk_t* walk) {
+  uvch_mpsc_receiver_t* rx = &walk->corner.rx;
+  uint64_t value = 0;
+
+  switch (walk_random(walk, 12)) {
+    case 0:
+    case 1:
+    case 2: walk->sent += uvch_mpsc_try_send(&walk->corner.tx, &value) == 0; break;
+    case 3:
+    case 4: walk_request(walk); break;
+    case 5: walk->received += uvch_mpsc_try_recv(rx, &value) == 0; break;
+    case 6: walk_nest(walk); break;
+    case 7: uvch_mpsc_recv_stop(rx); break;
+    case 8:
+    case 9: uvch_mpsc_recv_start(rx, walk_on_recv); break;
+    case 10:
+      if (walk_random(walk, 30) == 0)
+        uvch_mpsc_recv_shutdown(rx);
+      else if (walk_random(walk, 30) == 0)
+        uvch_mpsc_sender_close(&walk->corner.tx);
+      break;
+    default:
+      if (walk_random(walk, 30) == 0)
+        walk_close(walk);
+  }
+}
+
+static void walk_once(size_t capacity, uint32_t seed) {
+  uvch_mpsc_options_t options = {.drop = walk_on_drop};
+  walk_t walk = {.seed = seed};
+  int i;
+
+  support_loop_init(&walk.corner.loop);
+  options.arg = &walk;
+  support_check_eq(uvch_mpsc_init_ex(&walk.corner.loop, &walk.corner.rx, &walk.corner.tx, sizeof(uint64_t), capacity, &options), 0);
+  walk.corner.rx.data = &walk;
+  support_check_eq(uvch_loop_configure(&walk.corner.loop, UVCH_LOOP_HOT_MAX, 0), 0);
+  for (i = 0; i < 300; i++)
+    walk_step(&walk);
+  uvch_mpsc_sender_close(&walk.corner.tx);
+  walk_close(&walk);
+  support_loop_end(&walk.corner.loop);
+  support_check(walk.gone);
+  support_check_eq(walk.answers, walk.requests);
+  support_check_eq(walk.received + walk.dropped, walk.sent);
+}
+
+START_TEST(random_walks_keep_the_books) {
+  static const size_t capacities[] = {1, 2, 3, 4, 16, UVCH_UNBOUNDED};
+  size_t rounds = support_scale(500);
+  size_t i;
+
+  for (i = 0; i < rounds; i++)
+    walk_once(capacities[_i], (uint32_t) i * 7919 + (uint32_t) _i);
+}
+END_TEST
+
+/* A build with debug checks. */
+
+#ifdef UVCH_DEBUG_CHECKS
+static void stop_at_once(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  (void) status;
+  (void) item;
+  support_check_eq(uvch_mpsc_recv_stop(rx), 0);
+}
+
+static void call_from_here(void* rx) {
+  uvch_mpsc_recv_stop(rx);
+}
+
+START_TEST(a_call_on_the_wrong_thread_is_named) {
+  uv_thread_t thread;
+  corner_t corner;
+
+  corner_init(&corner, 4);
+  ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, stop_at_once), 0);
+  support_put(&corner.tx, 1);
+  uv_run(&corner.loop, UV_RUN_DEFAULT); /* from here on it is known who runs the loop */
+  support_spawn(&thread, call_from_here, &corner.rx);
+  support_join(&thread);
+}
+END_TEST
+#endif
+
+int main(void) {
+  Suite* suite = suite_create("corner");
+  TCase* corners = support_case(suite, "corners");
+  TCase* foreign = support_case(suite, "foreign");
+  TCase* walks = support_case(suite, "walks");
+
+  tcase_add_loop_test(corners, a_message_in_its_callback_is_not_taken_again, 0, 10);
+  tcase_add_test(corners, blocks_of_a_drained_burst_come_back_before_the_end);
+  tcase_add_test(corners, blocks_of_a_burst_that_nested_runs_drained_come_back);
+  tcase_add_test(corners, a_close_finds_the_park_before_a_missing_block);
+  tcase_add_loop_test(foreign, a_request_outlives_the_port_it_waits_for, 0, 2);
+  tcase_add_test(foreign, a_receiver_outlives_the_port_it_had);
+  tcase_add_test(foreign, a_callback_outlives_the_port_that_called_it);
+  tcase_add_loop_test(walks, random_walks_keep_the_books, 0, 6);
+#ifdef UVCH_DEBUG_CHECKS
+  {
+    const char* fork = getenv("CK_FORK");
+    TCase* debug = support_case(suite, "debug");
+    if (fork == NULL || strcmp(fork, "no") != 0) /* it aborts */
+      tcase_add_test_raise_signal(debug, a_call_on_the_wrong_thread_is_named, SIGABRT);
+  }
+#endif
+  return support_main(suite);
+}
