@@ -84,13 +84,12 @@ static void drop_dead(struct uvch__endpoint* ep) {
 int uvch_loop_fork(uv_loop_t* loop) {
   struct uvch__endpoint* chain;
   struct uvch__port* port;
-  unsigned long thread;
   int err;
 
   if (loop == NULL)
     return UV_EINVAL;
   uvch__registry_refork(loop);
-  port = uvch__registry_find(loop, &thread);
+  port = uvch__registry_find(loop);
   if (port == NULL || uvch__port_is_foreign(port))
     return 0;
   err = uvch__port_refork(port, &chain);

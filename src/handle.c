@@ -4,7 +4,6 @@
 #include "handle.h"
 
 #include "core.h"
-#include "debug.h"
 #include "registry.h"
 
 /* The port of a handle that has a loop. The channel holds it, so it is there even when it is closed. */
@@ -123,7 +122,6 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   err = closing_port(handle, cb, &port);
   if (err != 0)
     return err;
-  UVCH__CHECK_THREAD(port_of(handle), __func__);
   handle->close_cb = cb;
   handle->flags |= UVCH__CLOSING;
   home = port_of(handle);
@@ -131,11 +129,8 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
     uvch__port_ref(home); /* the channel's own reference may go with it */
   uvch__handle_set_active(handle, 0);
   uvch__receiver_close((uvch_mpsc_receiver_t*) handle); /* runs user code */
-  if (home != NULL && home != port) {
-    uvch__port_remove(home, handle->queue);
-    if (port != NULL)
-      uvch__port_add(port, &port->handles, handle->queue);
-  }
+  if (port != NULL && port != home)
+    uvch__port_add(port, &port->handles, handle->queue);
   if (port != NULL)
     uvch__port_close_handle(port, handle);
   if (home != NULL)
@@ -157,20 +152,41 @@ int uvch_close_all(uv_loop_t* loop) {
   return count;
 }
 
-/* Handles may come and go during the walk: each is taken from a list of those still to be visited, and put back before its callback. */
-void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg) {
-  struct uvch__list left;
-  struct uvch__port* port;
+/* A walk marks its place and its end in the list itself, so that handles may come and go, and other walks begin and end, in its callbacks. */
+struct uvch__walk {
+  struct uvch__list place;
+  struct uvch__list end;
+  struct uvch__walk* outer;
+};
 
-  if (loop == NULL || cb == NULL || uvch__port_find(loop, &port) != 0 || port == NULL)
+static int is_mark(const struct uvch__walk* walk, const struct uvch__list* q) {
+  while (walk != NULL && q != &walk->place && q != &walk->end)
+    walk = walk->outer;
+  return walk != NULL;
+}
+
+void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg) {
+  struct uvch__port* port = loop != NULL && cb != NULL ? uvch__port_find(loop) : NULL;
+  struct uvch__walk walk;
+
+  if (port == NULL)
     return;
-  uvch__list_move(&port->handles, &left);
-  while (!uvch__list_is_empty(&left)) {
-    struct uvch__list* q = left.next;
-    uvch__list_remove(q);
-    uvch__list_append(&port->handles, q);
-    cb(UVCH__CONTAINER(q, uvch_handle_t, queue), arg);
+  uvch__port_ref(port); /* a callback may bring its end */
+  uvch__list_append(port->handles.next, &walk.place); /* before the first */
+  uvch__list_append(&port->handles, &walk.end);
+  walk.outer = port->walks;
+  port->walks = &walk;
+  while (walk.place.next != &walk.end) {
+    struct uvch__list* q = walk.place.next;
+    uvch__list_remove(&walk.place);
+    uvch__list_append(q->next, &walk.place);
+    if (!is_mark(&walk, q))
+      cb(UVCH__CONTAINER(q, uvch_handle_t, queue), arg);
   }
+  port->walks = walk.outer;
+  uvch__list_remove(&walk.place);
+  uvch__list_remove(&walk.end);
+  uvch__port_unref(port);
 }
 
 int uvch_owns_handle(const uv_handle_t* handle) {

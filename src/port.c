@@ -26,7 +26,8 @@
  * Foreign close. A program may close our libuv handles in a walk over its loop. Our close callbacks never come then. Whoever sees it
  * first, a poster or the loop, puts CLOSED into the head; the next call on the loop's thread makes a new port. The old one's memory must stay
  * until libuv is done with its handles: that is when a later port on the same loop has seen three passes, since libuv finishes in each pass all
- * handles that were closed before. Until then it is an orphan, reachable from the registry.
+ * handles that were closed before (a program that runs its loop inside a close callback, three times, right after such a walk, breaks that).
+ * Until then it is an orphan, reachable from the registry.
  *
  * Edges:
  *   [H1] push     CAS of head, acq_rel: publishes the node, and what its poster did, to collect [H2]
@@ -124,7 +125,11 @@ static void kill_fifo(struct uvch__port* port) {
 /* Reads libuv's flags on a foreign thread: there is no other way to see a close that is not ours. The answer may be old; then the
  * signal below goes nowhere and the next push sees it. */
 int uvch__port_is_foreign(struct uvch__port* port) {
-  return uv_is_closing(&port->wake->u.handle);
+  return uv_is_closing(&port->wake->u.handle) || uv_is_closing((uv_handle_t*) &port->idle);
+}
+
+int uvch__port_is_stranded(struct uvch__port* port) {
+  return port->state == ENDING && uvch__port_is_foreign(port);
 }
 
 static int push_on_asleep(struct uvch__port* port, struct uvch__endpoint* ep) {
@@ -211,6 +216,7 @@ void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle) {
   handle->closing_next = NULL;
   *port->closing_end = handle;
   port->closing_end = &handle->closing_next;
+  port->closed++;
   port->live--;
   uvch__port_hold(port);
   turn_idle_on(port);
@@ -234,13 +240,15 @@ int uvch__port_runs_here(struct uvch__port* port) {
 
 /* The last close callbacks of handles come from the close callbacks of the port's own, so that uv_loop_close() succeeds after them. */
 static void deliver_closed(struct uvch__port* port) {
-  uvch_handle_t* last = port->closing != NULL ? UVCH__CONTAINER(port->closing_end, uvch_handle_t, closing_next) : NULL;
-  uvch_handle_t* handle = NULL;
+  size_t until = port->closed; /* not those that close meanwhile */
+  uvch_handle_t* handle;
 
-  while (handle != last && (handle = port->closing) != NULL) { /* not those that close meanwhile */
+  while (port->delivered < until) {
+    handle = port->closing;
     port->closing = handle->closing_next;
     if (port->closing == NULL)
       port->closing_end = &port->closing;
+    port->delivered++;
     uvch__list_remove((struct uvch__list*) (void*) handle->queue);
     uvch__port_release(port);
     if (handle->close_cb != NULL)
@@ -294,7 +302,12 @@ static void end(struct uvch__port* port) {
   try_end(port);
 }
 
-/* The program closed the libuv handles. It may have left one of the two alone. */
+static void ignore(struct uvch__wake* wake) {
+  (void) wake;
+}
+
+/* The program closed the libuv handles. It may have left one of the two alone. Its list of handles is not touched any more: some of them may
+ * be freed by now. */
 static void orphan(struct uvch__port* port) {
   if (port->state == FOREIGN)
     return;
@@ -304,6 +317,8 @@ static void orphan(struct uvch__port* port) {
   kill_fifo(port);
   if (!uv_is_closing((uv_handle_t*) &port->idle))
     uv_close((uv_handle_t*) &port->idle, NULL);
+  if (!uv_is_closing(&port->wake->u.handle))
+    uvch__wake_close(port->wake, ignore);
 }
 
 /* A pass. */
@@ -431,7 +446,10 @@ static void run(struct uvch__port* port, int by) {
   int worked;
 
   if (port->state != OPEN) {
-    try_end(port);
+    if (uvch__port_is_stranded(port))
+      orphan(port);
+    else
+      try_end(port);
     return;
   }
   atomic_store_explicit(&port->thread, uvch__thread_self(), memory_order_relaxed); /* relaxed: see runs_here */
@@ -495,24 +513,23 @@ static int make(uv_loop_t* loop, struct uvch__port** out) {
   return 0;
 }
 
-int uvch__port_find(uv_loop_t* loop, struct uvch__port** out) {
-  unsigned long thread;
-  struct uvch__port* port = uvch__registry_find(loop, &thread);
+struct uvch__port* uvch__port_find(uv_loop_t* loop) {
+  struct uvch__port* port = uvch__registry_find(loop);
 
-  if (thread != 0 && thread != uvch__thread_self())
-    return UV_EPERM;
-  if (port != NULL && uvch__port_is_foreign(port)) {
-    orphan(port);
-    port = NULL;
-  }
-  *out = port;
-  return 0;
+  if (port == NULL || !uvch__port_is_foreign(port))
+    return port;
+  orphan(port);
+  return NULL;
 }
 
 int uvch__port_get(uv_loop_t* loop, struct uvch__port** out) {
-  int err = uvch__port_find(loop, out);
+  unsigned long thread;
 
-  return err != 0 || *out != NULL ? err : make(loop, out);
+  *out = uvch__port_find(loop);
+  if (*out == NULL)
+    return make(loop, out);
+  thread = atomic_load_explicit(&(*out)->thread, memory_order_relaxed); /* relaxed: see uvch__port_runs_here */
+  return thread == 0 || thread == uvch__thread_self() ? 0 : UV_EPERM;
 }
 
 int uvch__port_owns(const struct uvch__port* port, const uv_handle_t* handle) {

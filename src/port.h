@@ -71,6 +71,9 @@ struct uvch__port {
   struct uvch__list reqs;
   uvch_handle_t* closing; /* oldest first */
   uvch_handle_t** closing_end;
+  size_t closed;    /* handles that were ever put there */
+  size_t delivered; /* and their callbacks */
+  struct uvch__walk* walks; /* see handle.c; innermost first */
   size_t live;  /* handles that are not closing, and requests */
   size_t alive; /* what keeps the loop running */
   unsigned int depth;
@@ -90,11 +93,14 @@ struct uvch__port {
  * UV_EPERM: another thread runs the loop. UV_ENOMEM, UV_EMFILE. */
 int uvch__port_get(uv_loop_t* loop, struct uvch__port** port);
 
-/* uvch__port_find: the same, but NULL if there is none. */
-int uvch__port_find(uv_loop_t* loop, struct uvch__port** port);
+/* uvch__port_find: the same, but NULL if there is none, and any thread if the loop does not run. */
+struct uvch__port* uvch__port_find(uv_loop_t* loop);
 
 /* uvch__port_is_foreign: 1 if the program closed the port's libuv handles itself. Any thread that holds the port. */
 int uvch__port_is_foreign(struct uvch__port* port);
+
+/* uvch__port_is_stranded: 1 if it did so while the port was about to. The loop's thread. */
+int uvch__port_is_stranded(struct uvch__port* port);
 
 void uvch__port_ref(struct uvch__port* port);
 void uvch__port_unref(struct uvch__port* port);

@@ -250,19 +250,14 @@ void uvch__receiver_refork(struct uvch__core* c) {
   use_token(c);
 }
 
-/* What every call checks first; `function` is its name. */
-static int check(const uvch_mpsc_receiver_t* rx, const char* function) {
-  (void) function;
+static int check(const uvch_mpsc_receiver_t* rx) {
   if (rx == NULL || rx->type != UVCH_MPSC_RECEIVER)
     return UV_EINVAL;
-  if ((rx->flags & UVCH__CLOSING) != 0)
-    return UV_EBADF;
-  UVCH__CHECK_THREAD(uvch__home_port(&((struct uvch__core*) rx->core)->home), function);
-  return 0;
+  return (rx->flags & UVCH__CLOSING) != 0 ? UV_EBADF : 0;
 }
 
 int uvch_mpsc_recv_start(uvch_mpsc_receiver_t* rx, uvch_mpsc_recv_cb cb) {
-  int err = cb == NULL ? UV_EINVAL : check(rx, __func__);
+  int err = cb == NULL ? UV_EINVAL : check(rx);
 
   if (err != 0)
     return err;
@@ -277,7 +272,7 @@ int uvch_mpsc_recv_start(uvch_mpsc_receiver_t* rx, uvch_mpsc_recv_cb cb) {
 }
 
 int uvch_mpsc_recv_stop(uvch_mpsc_receiver_t* rx) {
-  int err = check(rx, __func__);
+  int err = check(rx);
 
   if (err == 0)
     uvch__handle_set_active((uvch_handle_t*) rx, 0);
@@ -286,7 +281,7 @@ int uvch_mpsc_recv_stop(uvch_mpsc_receiver_t* rx) {
 
 int uvch_mpsc_recv_shutdown(uvch_mpsc_receiver_t* rx) {
   struct uvch__core* c;
-  int err = check(rx, __func__);
+  int err = check(rx);
 
   if (err != 0)
     return err;
@@ -364,8 +359,8 @@ static int take(struct uvch__core* c, void* item) {
   return 0;
 }
 
-static int check_item(const uvch_mpsc_receiver_t* rx, const void* item, const char* function) {
-  int err = check(rx, function);
+static int check_item(const uvch_mpsc_receiver_t* rx, const void* item) {
+  int err = check(rx);
 
   if (err == 0 && item == NULL && ((struct uvch__core*) rx->core)->item_size > 0)
     err = UV_EINVAL;
@@ -373,7 +368,7 @@ static int check_item(const uvch_mpsc_receiver_t* rx, const void* item, const ch
 }
 
 int uvch_mpsc_try_recv(uvch_mpsc_receiver_t* rx, void* item) {
-  int err = check_item(rx, item, __func__);
+  int err = check_item(rx, item);
 
   return err != 0 ? err : take(rx->core, item);
 }
@@ -404,7 +399,7 @@ static int sleep_until(struct uvch__core* c, uint64_t deadline) {
 }
 
 static int recv_wait(uvch_mpsc_receiver_t* rx, void* item, uint64_t timeout) {
-  int err = check_item(rx, item, __func__);
+  int err = check_item(rx, item);
   uint64_t deadline;
 
   if (err != 0)

@@ -38,35 +38,44 @@ static void take_out(struct uvch__port** list, struct uvch__port* port) {
     *list = port->next;
 }
 
-struct uvch__port* uvch__registry_find(const uv_loop_t* loop, unsigned long* thread) {
+struct uvch__port* uvch__registry_find(const uv_loop_t* loop) {
   struct shard* s = shard_of(loop);
   struct uvch__port* port;
 
   uv_mutex_lock(&s->lock);
   for (port = s->ports; port != NULL && (port->loop != loop || port->is_retired); port = port->next) {
   }
-  *thread = port != NULL ? atomic_load_explicit(&port->thread, memory_order_relaxed) : 0; /* relaxed: see uvch__port_runs_here */
   uv_mutex_unlock(&s->lock);
   return port;
 }
 
-void uvch__registry_add(struct uvch__port* port) {
-  struct shard* s = shard_of(port->loop);
-  struct uvch__port** p;
-
-  uv_mutex_lock(&s->lock);
-  port->next = s->ports;
-  s->ports = port;
-  for (p = &s->orphans; *p != NULL;) {
-    struct uvch__port* orphan = *p;
-    if (orphan->loop != port->loop) {
-      p = &orphan->next;
+/* Moves the ports of port->loop that only wait for libuv from a list to port->orphans. */
+static void adopt(struct uvch__port* port, struct uvch__port** list, int (*is_orphan)(struct uvch__port*)) {
+  while (*list != NULL) {
+    struct uvch__port* other = *list;
+    if (other->loop != port->loop || !is_orphan(other)) {
+      list = &other->next;
       continue;
     }
-    *p = orphan->next;
-    orphan->next = port->orphans;
-    port->orphans = orphan;
+    *list = other->next;
+    other->next = port->orphans;
+    port->orphans = other;
   }
+}
+
+static int is_any(struct uvch__port* port) {
+  (void) port;
+  return 1;
+}
+
+void uvch__registry_add(struct uvch__port* port) {
+  struct shard* s = shard_of(port->loop);
+
+  uv_mutex_lock(&s->lock);
+  adopt(port, &s->orphans, is_any);
+  adopt(port, &s->ports, uvch__port_is_stranded);
+  port->next = s->ports;
+  s->ports = port;
   uv_mutex_unlock(&s->lock);
 }
 

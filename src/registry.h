@@ -8,9 +8,8 @@
 
 struct uvch__port;
 
-/* uvch__registry_find: the port of `loop` or NULL, and the number of the thread that runs the loop, 0 if that is not known. Any thread; the
- * port is safe to use on the loop's thread only. */
-struct uvch__port* uvch__registry_find(const uv_loop_t* loop, unsigned long* thread);
+/* uvch__registry_find: the port of `loop` or NULL. Any thread; it is safe to use on the loop's thread, or while the loop does not run. */
+struct uvch__port* uvch__registry_find(const uv_loop_t* loop);
 
 /* uvch__registry_add: the port of port->loop, which has none. It also takes over the orphans of that loop, see port.c. */
 void uvch__registry_add(struct uvch__port* port);

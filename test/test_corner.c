@@ -4,10 +4,6 @@
 #include "core.h"
 #include "support.h"
 
-#ifdef UVCH_DEBUG_CHECKS
-#include <signal.h>
-#endif
-
 typedef struct corner_s {
   uv_loop_t loop;
   uvch_mpsc_receiver_t rx;
@@ -190,6 +186,12 @@ static void another_port(uv_loop_t* loop) {
 
 static void never_sent(uvch_mpsc_send_t* req, int status) {
   (void) req;
+  ck_abort_msg("a callback came with status %d", status);
+}
+
+static void never_received(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  (void) rx;
+  (void) item;
   ck_abort_msg("a callback came with status %d", status);
 }
 
@@ -411,32 +413,101 @@ START_TEST(random_walks_keep_the_books) {
 }
 END_TEST
 
-/* A build with debug checks. */
+/* Walks and closes in each other. */
 
-#ifdef UVCH_DEBUG_CHECKS
+static void close_all_in_walk(uvch_handle_t* handle, void* arg) {
+  size_t* visits = arg;
+
+  if (visits[0]++ == 0)
+    ck_assert_int_eq(uvch_close_all(uvch_handle_get_loop(handle)), 3);
+  else
+    ck_assert(uvch_is_closing(handle));
+}
+
+START_TEST(a_walk_in_a_walk_sees_all_handles) {
+  uvch_mpsc_receiver_t rx[3];
+  uvch_mpsc_sender_t tx[3];
+  size_t visits = 0;
+  uv_loop_t loop;
+  int i;
+
+  support_loop_init(&loop);
+  for (i = 0; i < 3; i++)
+    ck_assert_int_eq(uvch_mpsc_init(&loop, &rx[i], &tx[i], 8, 1), 0);
+  uvch_walk(&loop, close_all_in_walk, &visits);
+  ck_assert_uint_eq(visits, 3);
+  for (i = 0; i < 3; i++)
+    support_drop_sender(&tx[i]);
+  support_loop_end(&loop);
+}
+END_TEST
+
+static void run_loop(void* loop) {
+  uv_run(loop, UV_RUN_DEFAULT);
+}
+
 static void stop_at_once(uvch_mpsc_receiver_t* rx, int status, void* item) {
-  (void) status;
   (void) item;
+  support_check_eq(status, 0);
   support_check_eq(uvch_mpsc_recv_stop(rx), 0);
 }
 
-static void call_from_here(void* rx) {
-  uvch_mpsc_recv_stop(rx);
-}
-
-START_TEST(a_call_on_the_wrong_thread_is_named) {
+START_TEST(who_joined_the_loops_thread_may_close_all) {
   uv_thread_t thread;
   corner_t corner;
 
   corner_init(&corner, 4);
   ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, stop_at_once), 0);
   support_put(&corner.tx, 1);
-  uv_run(&corner.loop, UV_RUN_DEFAULT); /* from here on it is known who runs the loop */
-  support_spawn(&thread, call_from_here, &corner.rx);
+  support_spawn(&thread, run_loop, &corner.loop);
   support_join(&thread);
+  ck_assert_int_eq(uvch_close_all(&corner.loop), 1);
+  support_drop_sender(&corner.tx);
+  support_loop_end(&corner.loop);
 }
 END_TEST
-#endif
+
+static void close_idle(uv_handle_t* handle, void* arg) {
+  (void) arg;
+  if (uv_handle_get_type(handle) == UV_IDLE)
+    uv_close(handle, NULL);
+}
+
+START_TEST(a_program_may_close_one_of_the_two_handles) {
+  corner_t corner;
+
+  corner_init(&corner, 4);
+  ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, never_received), 0);
+  uv_walk(&corner.loop, close_idle, NULL);
+  uvch_mpsc_try_send(&corner.tx, &corner.next);
+  uv_run(&corner.loop, UV_RUN_NOWAIT);
+  support_close(&corner.rx);
+  ck_assert_int_eq(uvch_mpsc_try_send(&corner.tx, &corner.next), UV_EPIPE);
+  support_drop_sender(&corner.tx);
+  another_port(&corner.loop);
+  support_loop_end(&corner.loop);
+}
+END_TEST
+
+START_TEST(a_handle_freed_after_such_a_walk_is_not_touched) {
+  uvch_mpsc_receiver_t* gone = malloc(sizeof(*gone));
+  uvch_mpsc_sender_t tx;
+  corner_t corner;
+
+  ck_assert_ptr_nonnull(gone);
+  corner_init(&corner, 4);
+  ck_assert_int_eq(uvch_mpsc_init(&corner.loop, gone, &tx, 8, 1), 0);
+  support_close(gone);
+  uv_walk(&corner.loop, close_any, NULL);
+  uv_run(&corner.loop, UV_RUN_DEFAULT);
+  free(gone);
+  support_close(&corner.rx);
+  support_drop_sender(&corner.tx);
+  support_drop_sender(&tx);
+  another_port(&corner.loop);
+  support_loop_end(&corner.loop);
+}
+END_TEST
 
 int main(void) {
   Suite* suite = suite_create("corner");
@@ -451,14 +522,10 @@ int main(void) {
   tcase_add_loop_test(foreign, a_request_outlives_the_port_it_waits_for, 0, 2);
   tcase_add_test(foreign, a_receiver_outlives_the_port_it_had);
   tcase_add_test(foreign, a_callback_outlives_the_port_that_called_it);
+  tcase_add_test(foreign, a_program_may_close_one_of_the_two_handles);
+  tcase_add_test(foreign, a_handle_freed_after_such_a_walk_is_not_touched);
+  tcase_add_test(corners, a_walk_in_a_walk_sees_all_handles);
+  tcase_add_test(corners, who_joined_the_loops_thread_may_close_all);
   tcase_add_loop_test(walks, random_walks_keep_the_books, 0, 6);
-#ifdef UVCH_DEBUG_CHECKS
-  {
-    const char* fork = getenv("CK_FORK");
-    TCase* debug = support_case(suite, "debug");
-    if (fork == NULL || strcmp(fork, "no") != 0) /* it aborts */
-      tcase_add_test_raise_signal(debug, a_call_on_the_wrong_thread_is_named, SIGABRT);
-  }
-#endif
   return support_main(suite);
 }

@@ -115,14 +115,14 @@ UVCH_EXTERN int uvch_close(uvch_handle_t* handle, uvch_close_cb cb);
 
 /* uvch_close_all: uvch_close(handle, NULL) for every handle of `loop` that is not closing yet.
  *
- * Threads:  the loop's.
+ * Threads:  the loop's, or any while the loop does not run.
  * Returns how many it closed, UV_EINVAL (NULL). */
 UVCH_EXTERN int uvch_close_all(uv_loop_t* loop);
 
-/* uvch_walk: call `cb` for every handle of `loop`, closing ones included. The callback may close, make and attach handles; those that
+/* uvch_walk: call `cb` for every handle of `loop`, closing ones included. The callback may close, make and attach handles, and walk; those that
  * are made during the walk are not visited.
  *
- * Threads:  the loop's. */
+ * Threads:  the loop's, or any while the loop does not run. */
 UVCH_EXTERN void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg);
 
 /* uvch_ref, uvch_unref: whether the handle keeps its loop alive while it is active. On to begin with; calling one twice changes nothing.
@@ -163,7 +163,7 @@ UVCH_EXTERN int uvch_cancel(uvch_req_t* req);
 
 /* uvch_owns_handle: 1 if `handle` is one that the library keeps on the loop for itself, else 0. For programs that walk their loop with
  * uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request. A program that closes
- * them all the same gets no callbacks of the library on that loop any more; senders get UV_EPIPE. It should cancel its waiting requests before,
+ * them all the same gets no callbacks of the library on that loop any more, close callbacks that were due included; senders get UV_EPIPE. It should cancel its waiting requests before,
  * and uvch_close() its receivers before or after.
  *
  * Threads:  the loop's. */
