@@ -88,16 +88,23 @@ static void count_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
   support_check_eq(*(uint64_t*) item, corner->next++);
 }
 
-START_TEST(blocks_of_a_drained_burst_come_back_before_the_end) {
+/* A channel with a burst in it; the blocks of memory that it had before. */
+static size_t burst_init(corner_t* corner) {
   size_t fresh;
-  corner_t corner;
   uint64_t i;
 
-  corner_init(&corner, UVCH_UNBOUNDED);
+  corner_init(corner, UVCH_UNBOUNDED);
   fresh = support_alloc_blocks();
   for (i = 0; i < BURST; i++)
-    support_put(&corner.tx, i);
+    support_put(&corner->tx, i);
   ck_assert_uint_gt(support_alloc_blocks(), fresh + 10);
+  return fresh;
+}
+
+START_TEST(blocks_of_a_drained_burst_come_back_before_the_end) {
+  corner_t corner;
+  size_t fresh = burst_init(&corner);
+
   support_drop_sender(&corner.tx);
   ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, count_on_recv), 0);
   support_loop_end(&corner.loop);
@@ -118,14 +125,9 @@ static void nest_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
 }
 
 START_TEST(blocks_of_a_burst_that_nested_runs_drained_come_back) {
-  size_t fresh;
   corner_t corner;
-  uint64_t i;
+  size_t fresh = burst_init(&corner);
 
-  corner_init(&corner, UVCH_UNBOUNDED);
-  fresh = support_alloc_blocks();
-  for (i = 0; i < BURST; i++)
-    support_put(&corner.tx, i);
   ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, nest_on_recv), 0);
   while (corner.next < BURST)
     uv_run(&corner.loop, UV_RUN_NOWAIT);
