@@ -2,16 +2,16 @@
  *
  * SPDX-License-Identifier: MIT
  *
- * A channel moves messages between threads and event loops. Its receiver is a handle on a `uv_loop_t`: messages come as callbacks on
- * the loop's own thread. Its senders sit on any thread, with or without a loop.
+ * A channel moves messages between threads and event loops. Its receiver is a handle on a `uv_loop_t`: messages come as callbacks
+ * on the loop's own thread. Its senders sit on any thread, with or without a loop.
  *
  *   mpsc    many senders, one receiver: work queues and commands. Bounded with backpressure, or unbounded.    <uvch/mpsc.h>
  *
  * Rules that hold for every call
  *
  *   Results     0 or a count, or a negative libuv code; uv_strerror() knows every one of them.
- *   Callbacks   A call that returns an error never calls its callback. One that returns 0 calls it exactly once, from the loop, never
- *               from inside the call. After a handle's close callback no other callback of that handle comes.
+ *   Callbacks   A call that returns an error never calls its callback. One that returns 0 calls it exactly once, from the loop,
+ *               never from inside the call. After a handle's close callback no other callback of that handle comes.
  *   Memory      Handles and requests are the caller's and do not move. A handle's memory may be reused in or after its close
  *               callback, a request's from its callback on. Senders are small structs that may be copied by bytes, as a move.
  *   Messages    Values of a size fixed at creation, copied in and out. A pointer is an 8-byte value; size 0 is a pure signal.

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <uvch/alloc.h>
 
-/* Set before the library is used, see uvch_replace_allocator(); read only from then on. realloc is kept for the day it is needed. */
+/* Set before the library is used, see uvch_replace_allocator(); read only from then on. realloc is kept for the day it is needed.
+ * */
 static struct {
   uv_malloc_func malloc;
   uv_realloc_func realloc;

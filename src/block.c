@@ -87,7 +87,8 @@ static void empty_hand(struct uvch__core* c, struct hand* hand) {
 static void raise_limit(struct uvch__core* c, uint64_t to) {
   uint64_t limit = atomic_load_explicit(&c->cached, memory_order_relaxed); /* relaxed: the CAS checks it */
 
-  while (limit < to && !atomic_compare_exchange_weak_explicit(&c->cached, &limit, to, memory_order_release, memory_order_relaxed)) { /* [B3] */
+  while (limit < to &&
+         !atomic_compare_exchange_weak_explicit(&c->cached, &limit, to, memory_order_release, memory_order_relaxed)) { /* [B3] */
   }
 }
 
@@ -100,7 +101,8 @@ static struct uvch__block_head* advance(struct uvch__core* c, struct uvch__block
     struct uvch__block* below = b->u.below; /* once linked, the receiver may write there */
     b->head.base = h->base + h->count;
     atomic_store_explicit(&b->head.next, NOTHING, memory_order_relaxed); /* relaxed: [B1] publishes it */
-    if (!atomic_compare_exchange_strong_explicit(&h->next, &next, (uintptr_t) &b->head, memory_order_acq_rel, memory_order_acquire)) /* [B1] */
+    if (!atomic_compare_exchange_strong_explicit(&h->next, &next, (uintptr_t) &b->head, memory_order_acq_rel,
+                                                 memory_order_acquire)) /* [B1] */
       continue;
     hand->top = below;
     if (next == PARKED)
@@ -171,8 +173,8 @@ static void retire(struct uvch__core* c, struct uvch__block_head* h, struct uvch
   struct uvch__block_head* seen = h;
   uint64_t word;
 
-  atomic_store_explicit(&c->first, next, memory_order_release);                                                          /* [B5] */
-  atomic_compare_exchange_strong_explicit(&c->hint, &seen, next, memory_order_acq_rel, memory_order_relaxed);            /* [B4] */
+  atomic_store_explicit(&c->first, next, memory_order_release);                                               /* [B5] */
+  atomic_compare_exchange_strong_explicit(&c->hint, &seen, next, memory_order_acq_rel, memory_order_relaxed); /* [B4] */
   word = atomic_fetch_or_explicit(&c->word, 0, memory_order_acq_rel); /* [C1] a read-modify-write: no claim before it is missed */
   if (h != &c->u.list.before) {
     block_of(h)->u.retired_at = uvch__word_tail(word);

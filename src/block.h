@@ -6,20 +6,20 @@
  *    [ empty ]   [ read, not yet ] -> [ the receiver reads ] -> [ senders begin here ] -> NULL, PARKED or KILLED
  *                [ given back    ]
  *
- * Blocks cover all indices without a gap, from `base` on; the core holds an empty one before the first, so that the first is linked, parked at
- * and killed like the others. They grow from 16 slots to 512 while a channel is used.
+ * Blocks cover all indices without a gap, from `base` on; the core holds an empty one before the first, so that the first is
+ * linked, parked at and killed like the others. They grow from 16 slots to 512 while a channel is used.
  *
- * Sender: make sure, from the word and then the limit, that the blocks in its hand cover its index; claim; only then load the hint. If that
- * block lies past its index, start at the receiver's block, which cannot pass an unpublished slot. Walk, link what is missing, raise the limit, move
- * the hint, publish, and give back what is left in the hand. So a failed allocation claims nothing, and nobody waits for a sender
- * that was preempted.
+ * Sender: make sure, from the word and then the limit, that the blocks in its hand cover its index; claim; only then load the
+ * hint. If that block lies past its index, start at the receiver's block, which cannot pass an unpublished slot. Walk, link what
+ * is missing, raise the limit, move the hint, publish, and give back what is left in the hand. So a failed allocation claims
+ * nothing, and nobody waits for a sender that was preempted.
  *
- * Receiver, at the end of a block whose next is linked: its own block, then the hint, then the tail by a read-modify-write, in this order. A
- * sender that could still hold the old pointer has claimed an index below that tail; so once the receiver has read up to it, all of
- * them have published, and the block goes to the next sender as the spare, or is freed.
+ * Receiver, at the end of a block whose next is linked: its own block, then the hint, then the tail by a read-modify-write, in
+ * this order. A sender that could still hold the old pointer has claimed an index below that tail; so once the receiver has read
+ * up to it, all of them have published, and the block goes to the next sender as the spare, or is freed.
  *
- * Close: KILLED into the missing next, DEAD into the slots. The debt counts indices that the receiver found unpublished; each sender that finds
- * DEAD or KILLED counts its own off, and who makes it even frees the blocks.
+ * Close: KILLED into the missing next, DEAD into the slots. The debt counts indices that the receiver found unpublished; each
+ * sender that finds DEAD or KILLED counts its own off, and who makes it even frees the blocks.
  *
  * Edges:
  *   [B1] link    CAS of next, acq_rel: the block and its base are seen by who walks [B2]; finds the receiver parked
@@ -77,8 +77,8 @@ int uvch__blocks_sweep(struct uvch__core* c, uint64_t tail);
 /* uvch__blocks_settle: so many indices are settled; frees all blocks when the debt is even. */
 void uvch__blocks_settle(struct uvch__core* c, int64_t indices);
 
-/* For a forked child: the slot of `index`, searched from `*block` on, or NULL if it has none; and the list made consistent after the tail was
- * set back. */
+/* For a forked child: the slot of `index`, searched from `*block` on, or NULL if it has none; and the list made consistent after
+ * the tail was set back. */
 struct uvch__slot* uvch__blocks_slot(struct uvch__core* c, struct uvch__block_head** block, uint64_t index);
 void uvch__blocks_refork(struct uvch__core* c);
 

@@ -12,12 +12,14 @@
  *   WAITERS   senders wait for room: try_send does not pass them
  *   AT_TAIL   the receiver is parked at the tail; who clears the bit has its token, and posts it
  *
- * A claim is one CAS: tail + 1, AT_TAIL cleared. The receiver is at the end when its index is the tail and CLOSED is set; so a step that
- * sets CLOSED takes AT_TAIL with it, and posts.
+ * A claim is one CAS: tail + 1, AT_TAIL cleared. The receiver is at the end when its index is the tail and CLOSED is set; so a
+ * step that sets CLOSED takes AT_TAIL with it, and posts.
  *
  * Edges (slots [S], blocks [B], the port [H], homes [E] and waiting senders [W] have their own files):
- *   [C1] word    every change is an acq_rel read-modify-write; loads that decide are acquire, so that a claim sees what all before it did to the core
- *   [C2] head    stored with release by the receiver, after the slot before was given back; loaded with acquire by who claims that slot next
+ *   [C1] word    every change is an acq_rel read-modify-write; loads that decide are acquire, so that a claim sees what all
+ *                before it did to the core
+ *   [C2] head    stored with release by the receiver, after the slot before was given back; loaded with acquire by who claims
+ *                that slot next
  *   [C3] cached  the head as some sender saw it: release and acquire, since it hands [C2] on to other senders
  *   [C4] counts  decremented acq_rel: who makes one 0 sees what all others did */
 #ifndef UVCH_SRC_CORE_H
@@ -42,8 +44,9 @@
 
 struct uvch__queue;
 
-/* Three groups a line apart: what is only read on the way of a message, what senders write, what the receiver writes. On its way to a
- * message that is there the receiver touches nothing of the second, nor senders of the third: each touch would pull a line away. */
+/* Three groups a line apart: what is only read on the way of a message, what senders write, what the receiver writes. On its way
+ * to a message that is there the receiver touches nothing of the second, nor senders of the third: each touch would pull a line
+ * away. */
 struct uvch__core {
   uint32_t item_size;
   uint32_t stride;
@@ -58,7 +61,8 @@ struct uvch__core {
       uint64_t mask;
     } ring;
     struct {
-      struct uvch__block* oldest; /* the receiver's: the oldest block that it has read to the end and that is not given back yet */
+      struct uvch__block*
+          oldest; /* the receiver's: the oldest block that it has read to the end and that is not given back yet */
       struct uvch__block_head before; /* the empty block before the first */
     } list;
   } u;
@@ -68,19 +72,19 @@ struct uvch__core {
   _Atomic(struct uvch__block_head*) hint;
   _Atomic(struct uvch__block*) spare;
   atomic_int_least64_t debt;
-  atomic_uint strong; /* senders, and requests that wait */
-  atomic_uint refs;   /* all strong ones together, the receiver, its token, and whoever looks in from outside */
+  atomic_uint strong;                 /* senders, and requests that wait */
+  atomic_uint refs;                   /* all strong ones together, the receiver, its token, and whoever looks in from outside */
   _Atomic(struct uvch__queue*) queue; /* made with the first wait */
 
   _Alignas(UVCH__LINE) struct uvch__endpoint ep;
-  atomic_uint_least64_t head; /* messages taken, as far as their room is given back */
-  uint64_t next;              /* the receiver's: messages taken */
-  uvch_mpsc_receiver_t* rx;   /* the receiver's: NULL once closed */
+  atomic_uint_least64_t head;              /* messages taken, as far as their room is given back */
+  uint64_t next;                           /* the receiver's: messages taken */
+  uvch_mpsc_receiver_t* rx;                /* the receiver's: NULL once closed */
   _Atomic(struct uvch__block_head*) first; /* unbounded: the block that the receiver reads */
   void* arg;
-  atomic_uint wanted;         /* see queue.h */
-  uint16_t in_hand;           /* the receiver's: messages in callbacks that have not returned */
-  uint8_t has_token;          /* the receiver's: the token is here, not in a park nor on its way */
+  atomic_uint wanted; /* see queue.h */
+  uint16_t in_hand;   /* the receiver's: messages in callbacks that have not returned */
+  uint8_t has_token;  /* the receiver's: the token is here, not in a park nor on its way */
 };
 
 _Static_assert(sizeof(struct uvch__core) == 3 * UVCH__LINE, "an idle channel is small");
@@ -108,7 +112,8 @@ struct uvch__core* uvch__core_new(size_t item_size, size_t capacity, const uvch_
 void uvch__core_ref(struct uvch__core* c);
 void uvch__core_unref(struct uvch__core* c);
 
-/* uvch__core_set: sets bits of the word and takes AT_TAIL out. The word as it was: with AT_TAIL in it the token is the caller's. */
+/* uvch__core_set: sets bits of the word and takes AT_TAIL out. The word as it was: with AT_TAIL in it the token is the caller's.
+ * */
 uint64_t uvch__core_set(struct uvch__core* c, uint64_t bits);
 
 /* uvch__strong_get: one more sender; UV_ENOMEM if there are too many. uvch__strong_put: one less, the last one closes. */
@@ -124,8 +129,8 @@ static inline struct uvch__slot* uvch__ring_slot(const struct uvch__core* c, cha
 
 /* send.c: putting a message in. */
 
-/* uvch__fill: copies a message to a claimed slot and publishes it; posts if the receiver was parked there, or if its token came with the
- * claim. `s` is NULL if the receiver closed before the slot was made. 0 or UV_EPIPE. */
+/* uvch__fill: copies a message to a claimed slot and publishes it; posts if the receiver was parked there, or if its token came
+ * with the claim. `s` is NULL if the receiver closed before the slot was made. 0 or UV_EPIPE. */
 static inline int uvch__fill(struct uvch__core* c, struct uvch__slot* s, const void* item, int token) {
   unsigned int state = UVCH__DEAD;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Checks of a build with --enable-debug-checks: the library's own invariants. One that does not hold is named, and the program aborts. In any
- * other build they are nothing. */
+ * Checks of a build with --enable-debug-checks: the library's own invariants. One that does not hold is named, and the program
+ * aborts. In any other build they are nothing. */
 #ifndef UVCH_SRC_DEBUG_H
 #define UVCH_SRC_DEBUG_H
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * A loop in a forked child. Only the thread that forked exists there, so everything may be written plainly; what the others were in
- * the middle of is taken back:
+ * A loop in a forked child. Only the thread that forked exists there, so everything may be written plainly; what the others were
+ * in the middle of is taken back:
  *   a claimed index that was not published   the messages behind it move up, and the tail comes back
  *   a thread that waits for room             leaves the queue, whose lock is made new, since it may have been held
  *   a token on its way                       is given to the receiver again, from wherever it was
- *   a request that was being served          completes with what its server had noted, UV_ECANCELED to begin with; if the server was between
- *                                            publishing and noting, the message is delivered all the same */
+ *   a request that was being served          completes with what its server had noted, UV_ECANCELED to begin with; if the
+ *                                            server was between publishing and noting, the message is delivered all the same */
 #include "core.h"
 #include "handle.h"
 #include "queue.h"

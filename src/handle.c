@@ -152,7 +152,8 @@ int uvch_close_all(uv_loop_t* loop) {
   return count;
 }
 
-/* A walk marks its place and its end in the list itself, so that handles may come and go, and other walks begin and end, in its callbacks. */
+/* A walk marks its place and its end in the list itself, so that handles may come and go, and other walks begin and end, in its
+ * callbacks. */
 struct uvch__walk {
   struct uvch__list place;
   struct uvch__list end;
@@ -171,7 +172,7 @@ void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg) {
 
   if (port == NULL)
     return;
-  uvch__port_ref(port); /* a callback may bring its end */
+  uvch__port_ref(port);                               /* a callback may bring its end */
   uvch__list_append(port->handles.next, &walk.place); /* before the first */
   uvch__list_append(&port->handles, &walk.end);
   walk.outer = port->walks;

@@ -2,8 +2,8 @@
  *
  * Where an endpoint is posted: to its loop, or to the thread that waits at it.
  *
- * The token. The right to post an endpoint lies in exactly one place: in its park, with the poster who took the park away, in the port
- * (ready list, FIFO, hand), or with the receiver. Only its holder posts. The token has a reference to the endpoint's memory.
+ * The token. The right to post an endpoint lies in exactly one place: in its park, with the poster who took the park away, in the
+ * port (ready list, FIFO, hand), or with the receiver. Only its holder posts. The token has a reference to the endpoint's memory.
  *
  * Home, one word, so that a post and a move to another home cannot miss each other:
  *

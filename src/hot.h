@@ -2,10 +2,10 @@
  *
  * Waiting hot: when it pays to poll for a short while before sleeping.
  *
- * A sleep and a wake-up cost tens of microseconds on a virtual machine, a poll costs less than one. So who runs out of work polls for at
- * most `ceiling` before it sleeps, but only if the last wait was short, and only as long as that has paid. A window ends at once when two polls
- * are far apart: the thread was taken off its processor, and who polls is in the way of who works.
- * Never on one processor. Used by one thread at a time. */
+ * A sleep and a wake-up cost tens of microseconds on a virtual machine, a poll costs less than one. So who runs out of work polls
+ * for at most `ceiling` before it sleeps, but only if the last wait was short, and only as long as that has paid. A window ends
+ * at once when two polls are far apart: the thread was taken off its processor, and who polls is in the way of who works. Never
+ * on one processor. Used by one thread at a time. */
 #ifndef UVCH_SRC_HOT_H
 #define UVCH_SRC_HOT_H
 

@@ -11,7 +11,7 @@ struct uvch__list {
   struct uvch__list* prev;
 };
 
-#define UVCH__CONTAINER(ptr, type, member) ((type*) (void*) ((char*) (ptr) - offsetof(type, member)))
+#define UVCH__CONTAINER(ptr, type, member) ((type*) (void*) ((char*) (ptr) -offsetof(type, member)))
 
 static inline void uvch__list_init(struct uvch__list* l) {
   l->next = l;

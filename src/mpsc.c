@@ -137,7 +137,8 @@ size_t uvch_mpsc_receiver_len(const uvch_mpsc_receiver_t* rx) {
 
   if (c == NULL)
     return 0;
-  return (size_t) ((uvch__word_tail(atomic_load_explicit(&c->word, memory_order_acquire)) - c->next) & UVCH__TAIL_MASK); /* [C1] */
+  return (size_t) ((uvch__word_tail(atomic_load_explicit(&c->word, memory_order_acquire)) - c->next) &
+                   UVCH__TAIL_MASK); /* [C1] */
 }
 
 size_t uvch_mpsc_receiver_capacity(const uvch_mpsc_receiver_t* rx) {

@@ -3,8 +3,8 @@
  * Edges:
  *   [K1] wake   exchange of state with WOKEN, acq_rel: everything before it is seen by the sleeper [K2]
  *   [K2] wait   load of state, acquire
- *   [K3] sleep  CAS of state, EMPTY to SLEEPING, under the mutex: either [K1] came before and it fails, or [K1] finds SLEEPING and
- *               signals under the mutex, which the sleeper gives up only inside uv_cond_wait()
+ *   [K3] sleep  CAS of state, EMPTY to SLEEPING, under the mutex: either [K1] came before and it fails, or [K1] finds SLEEPING
+ *               and signals under the mutex, which the sleeper gives up only inside uv_cond_wait()
  *   [K4] pool   CAS of top, release, by who pushes; acquire by who pops */
 #include "parker.h"
 
@@ -12,14 +12,14 @@
 
 enum { EMPTY, SLEEPING, WOKEN };
 
-#define POLLS 64                                 /* looks at the state between two looks at the clock */
-#define SLICE ((uint64_t) 3600 * 1000000000)     /* ns; uv_cond_timedwait() adds without a check */
+#define POLLS 64                             /* looks at the state between two looks at the clock */
+#define SLICE ((uint64_t) 3600 * 1000000000) /* ns; uv_cond_timedwait() adds without a check */
 
 struct uvch__parker* uvch__parker_get(struct uvch__parker_pool* pool) {
   struct uvch__parker* p = atomic_load_explicit(&pool->top, memory_order_acquire); /* [K4] */
 
-  while (p != NULL && !atomic_compare_exchange_weak_explicit(&pool->top, &p, p->next, memory_order_acquire, memory_order_acquire)) {
-  }
+  while (p != NULL &&
+         !atomic_compare_exchange_weak_explicit(&pool->top, &p, p->next, memory_order_acquire, memory_order_acquire)) {}
   if (p == NULL) {
     p = uvch__calloc(1, sizeof *p);
     if (p == NULL)
@@ -85,7 +85,8 @@ static void sleep_until(struct uvch__parker* p, uint64_t deadline) {
   uint64_t now;
 
   uv_mutex_lock(&p->mutex);
-  if (atomic_compare_exchange_strong_explicit(&p->state, &state, SLEEPING, memory_order_acq_rel, memory_order_acquire)) { /* [K3] */
+  if (atomic_compare_exchange_strong_explicit(&p->state, &state, SLEEPING, memory_order_acq_rel,
+                                              memory_order_acquire)) { /* [K3] */
     while (!is_woken(p)) {
       if (deadline == UINT64_MAX) {
         uv_cond_wait(&p->cond, &p->mutex);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A parker: where one thread sleeps until another wakes it. Counted, since who wakes may go on touching it after the sleeper has left:
- * the sleeper has one reference, who will wake has the other. Kept in a pool for the next sleeper. */
+ * A parker: where one thread sleeps until another wakes it. Counted, since who wakes may go on touching it after the sleeper has
+ * left: the sleeper has one reference, who will wake has the other. Kept in a pool for the next sleeper. */
 #ifndef UVCH_SRC_PARKER_H
 #define UVCH_SRC_PARKER_H
 
@@ -12,7 +12,8 @@
 
 struct uvch__parker;
 
-/* A stack; pushed by any thread, popped under a lock of the owner, so that a node cannot go and come back between load and CAS. */
+/* A stack; pushed by any thread, popped under a lock of the owner, so that a node cannot go and come back between load and CAS.
+ * */
 struct uvch__parker_pool {
   _Atomic(struct uvch__parker*) top;
 };
@@ -36,8 +37,8 @@ void uvch__parker_unref(struct uvch__parker* p);
 /* uvch__parker_wake: what the caller did before happens before the end of the sleeper's wait. Once per get. Any thread. */
 void uvch__parker_wake(struct uvch__parker* p);
 
-/* uvch__parker_wait: until woken, or until uv_hrtime() is `deadline`; UINT64_MAX is never. Polls a while before it sleeps, see hot.h.
- * 0 or UV_ETIMEDOUT. */
+/* uvch__parker_wait: until woken, or until uv_hrtime() is `deadline`; UINT64_MAX is never. Polls a while before it sleeps, see
+ * hot.h. 0 or UV_ETIMEDOUT. */
 int uvch__parker_wait(struct uvch__parker* p, uint64_t deadline);
 
 /* uvch__parker_deadline: `timeout` nanoseconds from now, without overflow. */

@@ -2,8 +2,8 @@
  *
  * The port.
  *
- * Why one: libuv looks at every uv_async_t of a loop at every wake-up, and uv_async_send() is no memory barrier when it coalesces. So a loop
- * has one wake source, and who posts decides by an exchange of our own whether to signal.
+ * Why one: libuv looks at every uv_async_t of a loop at every wake-up, and uv_async_send() is no memory barrier when it
+ * coalesces. So a loop has one wake source, and who posts decides by an exchange of our own whether to signal.
  *
  *        any thread: push                               the loop's thread: run
  *
@@ -11,31 +11,31 @@
  *         AWAKE                                               |                  |
  *         CLOSED                                              +---- hand: ep <---+
  *
- * The head. Only the push that finds ASLEEP signals. AWAKE (the mark) is in the head only while the idle handle is active, so the loop
- * comes back by itself: run() starts that handle before it puts the mark in, and rest() stops it when it has taken the mark out. Hence uv_stop,
- * a pass cut by its budget, UV_RUN_NOWAIT and programs that poll uv_backend_fd lose nothing.
+ * The head. Only the push that finds ASLEEP signals. AWAKE (the mark) is in the head only while the idle handle is active, so the
+ * loop comes back by itself: run() starts that handle before it puts the mark in, and rest() stops it when it has taken the mark
+ * out. Hence uv_stop, a pass cut by its budget, UV_RUN_NOWAIT and programs that poll uv_backend_fd lose nothing.
  *
- * Turns. An endpoint is popped into `hand` with its token and delivers from there. A nested uv_run() in a callback finds it there and
- * puts it back in the FIFO before it goes on; the outer turn then sees that the token is gone and ends. So nothing is iterated across
- * user code, and a nested run delivers everything, messages of the same channel too.
+ * Turns. An endpoint is popped into `hand` with its token and delivers from there. A nested uv_run() in a callback finds it there
+ * and puts it back in the FIFO before it goes on; the outer turn then sees that the token is gone and ends. So nothing is
+ * iterated across user code, and a nested run delivers everything, messages of the same channel too.
  *
- * Life. The port is made with the loop's first handle or request. When none is left it ends: CLOSED into the head, its libuv handles closed as
- * soon as no poster is late (between its push on ASLEEP and its signal), and the last handles' close callbacks come from there. A port
- * that was used for requests only stays to the end of the next pass.
+ * Life. The port is made with the loop's first handle or request. When none is left it ends: CLOSED into the head, its libuv
+ * handles closed as soon as no poster is late (between its push on ASLEEP and its signal), and the last handles' close callbacks
+ * come from there. A port that was used for requests only stays to the end of the next pass.
  *
- * Foreign close. A program may close our libuv handles in a walk over its loop. Our close callbacks never come then. Whoever sees it
- * first, a poster or the loop, puts CLOSED into the head; the next call on the loop's thread makes a new port. The old one's memory must stay
- * until libuv is done with its handles: that is when a later port on the same loop has seen three passes, since libuv finishes in each pass all
- * handles that were closed before (a program that runs its loop inside a close callback, three times, right after such a walk, breaks that).
- * Until then it is an orphan, reachable from the registry.
+ * Foreign close. A program may close our libuv handles in a walk over its loop. Our close callbacks never come then. Whoever sees
+ * it first, a poster or the loop, puts CLOSED into the head; the next call on the loop's thread makes a new port. The old one's
+ * memory must stay until libuv is done with its handles: that is when a later port on the same loop has seen three passes, since
+ * libuv finishes in each pass all handles that were closed before (a program that runs its loop inside a close callback, three
+ * times, right after such a walk, breaks that). Until then it is an orphan, reachable from the registry.
  *
  * Edges:
  *   [H1] push     CAS of head, acq_rel: publishes the node, and what its poster did, to collect [H2]
  *   [H2] collect  CAS of head, acq_rel: takes the nodes of [H1]; a push that finds ASLEEP afterwards signals
  *   [H3] rest     CAS of head, AWAKE to ASLEEP, acq_rel: a push before it makes it fail, a push after it finds ASLEEP
  *   [H4] kill     exchange of head with CLOSED, acq_rel: takes the nodes of [H1]; every push after it finds CLOSED
- *   [L1] late     counted before the CAS [H1] that finds ASLEEP (relaxed: that CAS publishes it to [H4]), counted off with release after
- *                 the signal; the port's look before it closes its handles is the acquire */
+ *   [L1] late     counted before the CAS [H1] that finds ASLEEP (relaxed: that CAS publishes it to [H4]), counted off with
+ *                 release after the signal; the port's look before it closes its handles is the acquire */
 #include "port.h"
 
 #include "alloc.h"
@@ -149,7 +149,7 @@ static int push_on_asleep(struct uvch__port* port, struct uvch__endpoint* ep) {
 }
 
 void uvch__port_push(struct uvch__port* port, struct uvch__endpoint* ep) {
-  uintptr_t h = atomic_load_explicit(&port->head, memory_order_relaxed); /* relaxed: every case below checks it by a CAS, or is final */
+  uintptr_t h = atomic_load_explicit(&port->head, memory_order_relaxed); /* relaxed: a CAS checks it, or it is final */
 
   while (h != CLOSED && !uvch__port_is_foreign(port)) {
     if (h == ASLEEP) {
@@ -159,7 +159,8 @@ void uvch__port_push(struct uvch__port* port, struct uvch__endpoint* ep) {
       continue;
     }
     ep->next = h;
-    if (atomic_compare_exchange_weak_explicit(&port->head, &h, (uintptr_t) ep, memory_order_acq_rel, memory_order_relaxed)) /* [H1] */
+    if (atomic_compare_exchange_weak_explicit(&port->head, &h, (uintptr_t) ep, memory_order_acq_rel,
+                                              memory_order_relaxed)) /* [H1] */
       return;
   }
   kill_head(port);
@@ -238,7 +239,8 @@ int uvch__port_runs_here(struct uvch__port* port) {
 
 /* The end. */
 
-/* The last close callbacks of handles come from the close callbacks of the port's own, so that uv_loop_close() succeeds after them. */
+/* The last close callbacks of handles come from the close callbacks of the port's own, so that uv_loop_close() succeeds after
+ * them. */
 static void deliver_closed(struct uvch__port* port) {
   size_t until = port->closed; /* not those that close meanwhile */
   uvch_handle_t* handle;
@@ -306,8 +308,8 @@ static void ignore(struct uvch__wake* wake) {
   (void) wake;
 }
 
-/* The program closed the libuv handles. It may have left one of the two alone. Its list of handles is not touched any more: some of them may
- * be freed by now. */
+/* The program closed the libuv handles. It may have left one of the two alone. Its list of handles is not touched any more: some
+ * of them may be freed by now. */
 static void orphan(struct uvch__port* port) {
   if (port->state == FOREIGN)
     return;

@@ -2,8 +2,8 @@
  *
  * The port: one wake-up per loop, whatever the number of channels on it. See port.c for how it works.
  *
- * An *endpoint* is what a port delivers to: the receiving side of a channel, or a request that is done. The right to put it into the port,
- * its *token*, lies in exactly one place at a time, see home.h. */
+ * An *endpoint* is what a port delivers to: the receiving side of a channel, or a request that is done. The right to put it into
+ * the port, its *token*, lies in exactly one place at a time, see home.h. */
 #ifndef UVCH_SRC_PORT_H
 #define UVCH_SRC_PORT_H
 
@@ -19,9 +19,9 @@ struct uvch__port;
 struct uvch__endpoint;
 
 struct uvch__endpoint_ops {
-  /* Delivers, on the loop's thread, with the token in port->hand. User code that runs meanwhile may take it from there (a nested run, a close);
-   * then the turn is over. To rest, or for its last callback, it takes the token out itself. A token left in the hand on return means that
-   * there is more. */
+  /* Delivers, on the loop's thread, with the token in port->hand. User code that runs meanwhile may take it from there (a nested
+   * run, a close); then the turn is over. To rest, or for its last callback, it takes the token out itself. A token left in the
+   * hand on return means that there is more. */
   void (*turn)(struct uvch__endpoint* ep, struct uvch__port* port);
 
   /* The port is closed: the token ends here, on any thread. */
@@ -33,8 +33,8 @@ struct uvch__endpoint {
   const struct uvch__endpoint_ops* ops;
 };
 
-/* How much may be delivered in a pass. The clock is read once in `stride` messages: every time while callbacks are slow, every 16 while they
- * are fast, so that a pass is over time by one slow callback and the clock costs little. */
+/* How much may be delivered in a pass. The clock is read once in `stride` messages: every time while callbacks are slow, every 16
+ * while they are fast, so that a pass is over time by one slow callback and the clock costs little. */
 struct uvch__budget {
   uint32_t left;
   uint32_t until_clock;
@@ -44,8 +44,9 @@ struct uvch__budget {
 
 struct uvch__port {
   /* any thread */
-  atomic_uintptr_t head; /* the ready list: UVCH__ASLEEP, _AWAKE, _CLOSED, or the newest of a chain of nodes that ends in one of the first two */
-  atomic_uint late;      /* posters between a push on _ASLEEP and the end of their signal */
+  atomic_uintptr_t head; /* the ready list: ASLEEP, AWAKE, CLOSED, or the newest of a chain of nodes that ends in one of the
+                            first two */
+  atomic_uint late;      /* posters from before a push on ASLEEP to the end of their signal */
   atomic_uint refs;      /* the loop, a run, every receiver that has its home here, and every request */
   atomic_ulong thread;   /* which thread runs the loop; 0 until a callback has run */
   atomic_uint_least64_t signalled_at;
@@ -71,11 +72,11 @@ struct uvch__port {
   struct uvch__list reqs;
   uvch_handle_t* closing; /* oldest first */
   uvch_handle_t** closing_end;
-  size_t closed;    /* handles that were ever put there */
-  size_t delivered; /* and their callbacks */
+  size_t closed;            /* handles that were ever put there */
+  size_t delivered;         /* and their callbacks */
   struct uvch__walk* walks; /* see handle.c; innermost first */
-  size_t live;  /* handles that are not closing, and requests */
-  size_t alive; /* what keeps the loop running */
+  size_t live;              /* handles that are not closing, and requests */
+  size_t alive;             /* what keeps the loop running */
   unsigned int depth;
   unsigned int passes;
   unsigned char state;
@@ -122,14 +123,15 @@ void uvch__port_remove(struct uvch__port* port, void* queue);
 /* uvch__port_close_handle: the close callback of one of its handles will come. The loop's thread. */
 void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle);
 
-/* uvch__port_runs_here: 1 if the calling thread is known to run the loop. It serves refusals only. Any thread that holds the port. */
+/* uvch__port_runs_here: 1 if the calling thread is known to run the loop. It serves refusals only. Any thread that holds the
+ * port. */
 int uvch__port_runs_here(struct uvch__port* port);
 
 /* uvch__port_owns: 1 if a libuv handle is this port's. */
 int uvch__port_owns(const struct uvch__port* port, const uv_handle_t* handle);
 
-/* uvch__port_refork: for a forked child: a new wake source, an empty ready list and FIFO; what was in them comes out as a chain, whose tokens are
- * the caller's to give out again or to drop. */
+/* uvch__port_refork: for a forked child: a new wake source, an empty ready list and FIFO; what was in them comes out as a chain,
+ * whose tokens are the caller's to give out again or to drop. */
 int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain);
 
 /* uvch__budget_spend: one message is delivered; 1 if there may be another in this pass. */

@@ -67,8 +67,8 @@ static int move_in(struct uvch__core* c, const struct uvch__waiter* waiter, uint
   return uvch__fill(c, uvch__ring_slot(c, slots, index), waiter->item, token);
 }
 
-/* Serves from the front while there is room. The lock is held, and given up. It goes on only while others free room and cannot serve
- * themselves because of this lock; any cut that leaves out a last look leaves somebody waiting beside free room. */
+/* Serves from the front while there is room. The lock is held, and given up. It goes on only while others free room and cannot
+ * serve themselves because of this lock; any cut that leaves out a last look leaves somebody waiting beside free room. */
 static void serve(struct uvch__core* c, struct uvch__queue* q) {
   while (!uvch__list_is_empty(&q->list)) {
     struct uvch__waiter* waiter = UVCH__CONTAINER(q->list.next, struct uvch__waiter, queue);

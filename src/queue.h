@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Senders that wait for room in a bounded channel: one queue for threads and requests, first come, first served. Who frees room moves the first
- * message in; nobody claims past the queue.
+ * Senders that wait for room in a bounded channel: one queue for threads and requests, first come, first served. Who frees room
+ * moves the first message in; nobody claims past the queue.
  *
- * "I wait" against "there is room", without a fence: the waiter queues, sets WAITERS under the lock, and unlocks. *Every unlock that leaves
- * somebody queued is followed by exchange(wanted, 1) and then a look at word and head: room or CLOSED means try the lock and serve.* Who
- * frees room does exchange(wanted, 0) after it; if 1 came out it tries the lock and serves; if the lock is taken it goes. Why that is
- * enough: if the freer's exchange came before the last arming, the look after that sees the room; if after, it got the 1, and a failed
- * try means that a holder is still to unlock, arm and look. Both sides exchange, since a failed try synchronizes nothing.
+ * "I wait" against "there is room", without a fence: the waiter queues, sets WAITERS under the lock, and unlocks. *Every unlock
+ * that leaves somebody queued is followed by exchange(wanted, 1) and then a look at word and head: room or CLOSED means try the
+ * lock and serve.* Who frees room does exchange(wanted, 0) after it; if 1 came out it tries the lock and serves; if the lock is
+ * taken it goes. Why that is enough: if the freer's exchange came before the last arming, the look after that sees the room; if
+ * after, it got the 1, and a failed try means that a holder is still to unlock, arm and look. Both sides exchange, since a failed
+ * try synchronizes nothing.
  *
- * A waiter is QUEUED under the lock, then MOVING: its message is copied by the server without the lock, and stays put. Cancel and timeout
- * decide under the lock. Telling the waiter is the server's last touch of it.
+ * A waiter is QUEUED under the lock, then MOVING: its message is copied by the server without the lock, and stays put. Cancel and
+ * timeout decide under the lock. Telling the waiter is the server's last touch of it.
  *
  * Edges:
  *   [W1] wanted  exchange, acq_rel, on both sides
@@ -48,7 +49,8 @@ struct uvch__queue* uvch__queue_get(struct uvch__core* c);
 /* uvch__queue_parker: a parker from the channel's pool; NULL: no memory. Any thread. */
 struct uvch__parker* uvch__queue_parker(struct uvch__core* c, struct uvch__queue* q);
 
-/* uvch__queue_wait: queue a waiter whose item and tell are set. 0: tell will be called, or uvch__queue_cancel(). UV_EPIPE: closed. */
+/* uvch__queue_wait: queue a waiter whose item and tell are set. 0: tell will be called, or uvch__queue_cancel(). UV_EPIPE:
+ * closed. */
 int uvch__queue_wait(struct uvch__core* c, struct uvch__queue* q, struct uvch__waiter* waiter);
 
 /* uvch__queue_cancel: 1: it will not be told, its message has not been touched. 0: too late. */

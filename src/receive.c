@@ -38,8 +38,9 @@ static struct uvch__slot* front(struct uvch__core* c) {
   return s != NULL && uvch__slot_is_ready(s) ? s : NULL;
 }
 
-/* The receiver has caught up with a stream of messages. If it went on looking at the slot that a sender is about to write, the two would
- * pull its line to and fro with every message; so it lets some come together first, without a look, and only as long as that pays. */
+/* The receiver has caught up with a stream of messages. If it went on looking at the slot that a sender is about to write, the
+ * two would pull its line to and fro with every message; so it lets some come together first, without a look, and only as long as
+ * that pays. */
 static int linger(struct uvch__core* c, struct uvch__port* port, uint32_t n) {
   uint64_t until;
 
@@ -90,7 +91,8 @@ static enum park park(struct uvch__core* c) {
       trim(c);
       if ((word & UVCH__CLOSED) != 0)
         return END;
-      if (atomic_compare_exchange_strong_explicit(&c->word, &word, word | UVCH__AT_TAIL, memory_order_acq_rel, memory_order_acquire)) /* [C1] */
+      if (atomic_compare_exchange_strong_explicit(&c->word, &word, word | UVCH__AT_TAIL, memory_order_acq_rel,
+                                                  memory_order_acquire)) /* [C1] */
         return PARKED;
     }
   }
@@ -101,7 +103,8 @@ static int unpark(struct uvch__core* c) {
   uint64_t word = load_word(c);
 
   while ((word & UVCH__AT_TAIL) != 0)
-    if (atomic_compare_exchange_weak_explicit(&c->word, &word, word & ~UVCH__AT_TAIL, memory_order_acq_rel, memory_order_acquire)) /* [C1] */
+    if (atomic_compare_exchange_weak_explicit(&c->word, &word, word & ~UVCH__AT_TAIL, memory_order_acq_rel,
+                                              memory_order_acquire)) /* [C1] */
       return 1;
   if (is_at(c, word))
     return 0;
@@ -142,7 +145,8 @@ static int deliver(struct uvch__core* c, struct uvch__slot* s) {
     leave(c);
     return 0;
   }
-  if (c->in_hand == 0 && atomic_load_explicit(&c->head, memory_order_relaxed) != c->next) { /* relaxed: our own; a nested run took more */
+  if (c->in_hand == 0 &&
+      atomic_load_explicit(&c->head, memory_order_relaxed) != c->next) { /* relaxed: our own; a nested run took more */
     give_room(c);
     ask(c);
     trim(c);
@@ -164,7 +168,8 @@ static void fetch_ahead(const struct uvch__core* c, const struct uvch__slot* s) 
     __builtin_prefetch((const char*) s + UVCH__AHEAD * c->stride, 0);
 }
 
-/* Delivers until there is nothing, the budget is spent, or the token has gone; then the core may be gone too. 1: there is more. */
+/* Delivers until there is nothing, the budget is spent, or the token has gone; then the core may be gone too. 1: there is more.
+ * */
 static int deliver_some(struct uvch__core* c, struct uvch__port* port) {
   struct uvch__slot* s;
   uint32_t n = 0;

@@ -16,7 +16,6 @@ static struct shard {
 
 static uv_once_t once = UV_ONCE_INIT;
 
-
 static void make_locks(void) {
   int i;
 
@@ -43,8 +42,7 @@ struct uvch__port* uvch__registry_find(const uv_loop_t* loop) {
   struct uvch__port* port;
 
   uv_mutex_lock(&s->lock);
-  for (port = s->ports; port != NULL && (port->loop != loop || port->is_retired); port = port->next) {
-  }
+  for (port = s->ports; port != NULL && (port->loop != loop || port->is_retired); port = port->next) {}
   uv_mutex_unlock(&s->lock);
   return port;
 }
@@ -116,8 +114,7 @@ void uvch__registry_orphan(struct uvch__port* port) {
   take_out(&s->ports, port);
   port->next = port->orphans; /* its own orphans with it */
   port->orphans = NULL;
-  for (last = port; last->next != NULL; last = last->next) {
-  }
+  for (last = port; last->next != NULL; last = last->next) {}
   last->next = s->orphans;
   s->orphans = port;
   uv_mutex_unlock(&s->lock);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The slots of a bounded channel: a ring of a power of two, at least one more than the capacity, because the room of a message is given back
- * before its callback, and its bytes are good until that returns. Made by the first sender before its claim, so that a failed allocation claims nothing.
+ * The slots of a bounded channel: a ring of a power of two, at least one more than the capacity, because the room of a message is
+ * given back before its callback, and its bytes are good until that returns. Made by the first sender before its claim, so that a
+ * failed allocation claims nothing.
  *
  * Edge:
  *   [R1] slots  CAS, release, before the claim [C1]; acquire by everybody else. After a claim the ring is there. */
@@ -14,7 +15,8 @@ int uvch__ring_make(struct uvch__core* c) {
 
   if (slots == NULL)
     return UV_ENOMEM;
-  if (!atomic_compare_exchange_strong_explicit(&c->u.ring.slots, &other, slots, memory_order_acq_rel, memory_order_acquire)) /* [R1] */
+  if (!atomic_compare_exchange_strong_explicit(&c->u.ring.slots, &other, slots, memory_order_acq_rel,
+                                               memory_order_acquire)) /* [R1] */
     uvch__free(slots);
   return 0;
 }

@@ -11,7 +11,7 @@ static int is_full(struct uvch__core* c, uint64_t* word) {
 
   if (uvch__has_room(c, *word, head))
     return 0;
-  head = atomic_load_explicit(&c->head, memory_order_acquire); /* [C2] */
+  head = atomic_load_explicit(&c->head, memory_order_acquire);  /* [C2] */
   again = atomic_load_explicit(&c->word, memory_order_acquire); /* [C1] */
   if (again == *word && !uvch__has_room(c, *word, head))
     return 1;
@@ -125,8 +125,8 @@ int uvch_mpsc_send_timedwait(const uvch_mpsc_sender_t* tx, const void* item, uin
   return send_wait(tx, item, timeout);
 }
 
-/* Requests that wait. The request has references to the core and to its port until its callback, and is one of the senders until it is
- * told. */
+/* Requests that wait. The request has references to the core and to its port until its callback, and is one of the senders until
+ * it is told. */
 
 _Static_assert(sizeof(struct uvch__endpoint) <= sizeof(((uvch_req_t*) 0)->endpoint), "fits the public struct");
 _Static_assert(sizeof(struct uvch__waiter) <= sizeof(((uvch_req_t*) 0)->waiter), "fits the public struct");

@@ -11,7 +11,8 @@
  * Edges:
  *   [S1] publish  exchange with READY, acq_rel: the message is seen by who takes it [S2] or sweeps it [S4]; finds [S3] and [S4]
  *   [S2] front    load, acquire
- *   [S3] park     CAS of EMPTY to PARKED, acq_rel: what the receiver wrote for its poster is seen by who publishes; a failure is [S2]
+ *   [S3] park     CAS of EMPTY to PARKED, acq_rel: what the receiver wrote for its poster is seen by who publishes; a failure
+ *                 is [S2]
  *   [S4] sweep    exchange with DEAD, acq_rel */
 #ifndef UVCH_SRC_SLOT_H
 #define UVCH_SRC_SLOT_H
@@ -67,12 +68,14 @@ static inline int uvch__slot_is_ready(struct uvch__slot* s) {
 
 static inline int uvch__slot_park(struct uvch__slot* s) {
   unsigned int state = UVCH__EMPTY;
-  return atomic_compare_exchange_strong_explicit(&s->state, &state, UVCH__PARKED, memory_order_acq_rel, memory_order_acquire); /* [S3] */
+  return atomic_compare_exchange_strong_explicit(&s->state, &state, UVCH__PARKED, memory_order_acq_rel,
+                                                 memory_order_acquire); /* [S3] */
 }
 
 static inline int uvch__slot_unpark(struct uvch__slot* s) {
   unsigned int state = UVCH__PARKED;
-  return atomic_compare_exchange_strong_explicit(&s->state, &state, UVCH__EMPTY, memory_order_acq_rel, memory_order_acquire); /* [S3] */
+  return atomic_compare_exchange_strong_explicit(&s->state, &state, UVCH__EMPTY, memory_order_acq_rel,
+                                                 memory_order_acquire); /* [S3] */
 }
 
 static inline unsigned int uvch__slot_kill(struct uvch__slot* s) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Two sources. A uv_async_t is the plain one. Before libuv 1.45 it has three faults: a send that lands in the middle of the loop's
- * callback makes the loop spin for the sender, about 80 us where both share a processor; a send after the handle was closed by somebody
- * else's walk over the loop writes to whatever descriptor has the old number by then, or aborts; a fork between the two steps of a send
- * leaves the handle dead in the child. An eventfd of our own under a uv_poll_t has none of them: a send is a write to a descriptor that
- * lives as long as the port's memory. It is taken on Linux with such a libuv. */
+ * Two sources. A uv_async_t is the plain one. Before libuv 1.45 it has three faults: a send that lands in the middle of the
+ * loop's callback makes the loop spin for the sender, about 80 us where both share a processor; a send after the handle was
+ * closed by somebody else's walk over the loop writes to whatever descriptor has the old number by then, or aborts; a fork
+ * between the two steps of a send leaves the handle dead in the child. An eventfd of our own under a uv_poll_t has none of them:
+ * a send is a write to a descriptor that lives as long as the port's memory. It is taken on Linux with such a libuv. */
 #include "wake.h"
 
 #include <errno.h>

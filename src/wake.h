@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A wake source: how a sleeping loop is woken from another thread. Behind a small table of functions, because libuv before 1.45 has
- * faults in uv_async_send() that a descriptor of our own does not have, see wake.c. */
+ * A wake source: how a sleeping loop is woken from another thread. Behind a small table of functions, because libuv before 1.45
+ * has faults in uv_async_send() that a descriptor of our own does not have, see wake.c. */
 #ifndef UVCH_SRC_WAKE_H
 #define UVCH_SRC_WAKE_H
 
@@ -42,8 +42,8 @@ void uvch__wake_signal(struct uvch__wake* wake);
 /* uvch__wake_close: on_close comes from the loop, last. The loop's thread. */
 void uvch__wake_close(struct uvch__wake* wake, uvch__wake_cb on_close);
 
-/* uvch__wake_release: give descriptors back; nobody signals any more. uvch__wake_free: that, and the memory, once libuv is done with the
- * handle. Any thread. */
+/* uvch__wake_release: give descriptors back; nobody signals any more. uvch__wake_free: that, and the memory, once libuv is done
+ * with the handle. Any thread. */
 void uvch__wake_release(struct uvch__wake* wake);
 void uvch__wake_free(struct uvch__wake* wake);
 

@@ -16,13 +16,13 @@ extern "C" {
 /* Handle types. */
 typedef enum {
   UVCH_UNKNOWN_HANDLE = 0,
-  UVCH_MPSC_RECEIVER
+  UVCH_MPSC_RECEIVER,
 } uvch_handle_type;
 
 /* Request types. */
 typedef enum {
   UVCH_UNKNOWN_REQ = 0,
-  UVCH_MPSC_SEND
+  UVCH_MPSC_SEND,
 } uvch_req_type;
 
 /* What can be set for a loop, see uvch_loop_configure(). */
@@ -51,22 +51,22 @@ typedef struct uvch_mpsc_send_s uvch_mpsc_send_t;
 typedef void (*uvch_close_cb)(uvch_handle_t* handle);
 typedef void (*uvch_walk_cb)(uvch_handle_t* handle, void* arg);
 
-/* uvch_drop_cb: gets a message that was taken and will not be delivered; `arg` is the channel's. It is called without any lock on the
- * thread that closes the receiver, and on no other. `item` is good until it returns. */
+/* uvch_drop_cb: gets a message that was taken and will not be delivered; `arg` is the channel's. It is called without any lock on
+ * the thread that closes the receiver, and on no other. `item` is good until it returns. */
 typedef void (*uvch_drop_cb)(void* item, void* arg);
 
-#define UVCH_HANDLE_FIELDS                                                                                                            \
-  /* public */                                                                                                                        \
-  void* data;                                                                                                                         \
-  /* read-only */                                                                                                                     \
-  uv_loop_t* loop;                                                                                                                    \
-  uvch_handle_type type;                                                                                                              \
-  /* private */                                                                                                                       \
-  unsigned int flags;                                                                                                                 \
-  void* queue[2];                                                                                                                     \
-  uvch_close_cb close_cb;                                                                                                             \
-  uvch_handle_t* closing_next;                                                                                                        \
-  void* core;                                                                                                                         \
+#define UVCH_HANDLE_FIELDS     \
+  /* public */                 \
+  void* data;                  \
+  /* read-only */              \
+  uv_loop_t* loop;             \
+  uvch_handle_type type;       \
+  /* private */                \
+  unsigned int flags;          \
+  void* queue[2];              \
+  uvch_close_cb close_cb;      \
+  uvch_handle_t* closing_next; \
+  void* core;                  \
   void* reserved[3];
 
 /* The base of every handle. */
@@ -74,19 +74,19 @@ struct uvch_handle_s {
   UVCH_HANDLE_FIELDS
 };
 
-#define UVCH_REQ_FIELDS                                                                                                               \
-  /* public */                                                                                                                        \
-  void* data;                                                                                                                         \
-  /* read-only */                                                                                                                     \
-  uv_loop_t* loop;                                                                                                                    \
-  uvch_req_type type;                                                                                                                 \
-  /* private */                                                                                                                       \
-  int status;                                                                                                                         \
-  void* core;                                                                                                                         \
-  void* port;                                                                                                                         \
-  void* queue[2];                                                                                                                     \
-  void* endpoint[3];                                                                                                                  \
-  void* waiter[8];                                                                                                                    \
+#define UVCH_REQ_FIELDS \
+  /* public */          \
+  void* data;           \
+  /* read-only */       \
+  uv_loop_t* loop;      \
+  uvch_req_type type;   \
+  /* private */         \
+  int status;           \
+  void* core;           \
+  void* port;           \
+  void* queue[2];       \
+  void* endpoint[3];    \
+  void* waiter[8];      \
   void* reserved[4];
 
 /* The base of every request. */
@@ -101,16 +101,18 @@ struct uvch_req_s {
  * UV_ENOMEM, UV_EMFILE (no descriptor left). */
 UVCH_EXTERN int uvch_attach(uv_loop_t* loop, uvch_handle_t* handle);
 
-/* uvch_close: close a handle. What is queued goes to the channel's drop function before this returns; senders get UV_EPIPE from now on.
- * `cb` may be NULL; it comes later, from the loop, as the last callback of the handle. The handle keeps its loop alive until then.
+/* uvch_close: close a handle. What is queued goes to the channel's drop function before this returns; senders get UV_EPIPE from
+ * now on. `cb` may be NULL; it comes later, from the loop, as the last callback of the handle. The handle keeps its loop alive
+ * until then.
  *
  * A receiver without a loop is closed at once; its `cb` must be NULL.
  *
- * If the program closed the library's own handles in a walk over the loop, `cb` needs a loop that is still open; without one, pass NULL.
+ * If the program closed the library's own handles in a walk over the loop, `cb` needs a loop that is still open; without one,
+ * pass NULL.
  *
  * Threads:  the loop's.
- * Returns 0, UV_EINVAL (NULL, not a handle, or a callback without a loop), UV_EALREADY (closed before), UV_ENOMEM (only after such a
- * walk, and only with a callback: nothing is closed then). */
+ * Returns 0, UV_EINVAL (NULL, not a handle, or a callback without a loop), UV_EALREADY (closed before), UV_ENOMEM (only after
+ * such a walk, and only with a callback: nothing is closed then). */
 UVCH_EXTERN int uvch_close(uvch_handle_t* handle, uvch_close_cb cb);
 
 /* uvch_close_all: uvch_close(handle, NULL) for every handle of `loop` that is not closing yet.
@@ -119,13 +121,14 @@ UVCH_EXTERN int uvch_close(uvch_handle_t* handle, uvch_close_cb cb);
  * Returns how many it closed, UV_EINVAL (NULL). */
 UVCH_EXTERN int uvch_close_all(uv_loop_t* loop);
 
-/* uvch_walk: call `cb` for every handle of `loop`, closing ones included. The callback may close, make and attach handles, and walk; those that
- * are made during the walk are not visited.
+/* uvch_walk: call `cb` for every handle of `loop`, closing ones included. The callback may close, make and attach handles, and
+ * walk; those that are made during the walk are not visited.
  *
  * Threads:  the loop's, or any while the loop does not run. */
 UVCH_EXTERN void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg);
 
-/* uvch_ref, uvch_unref: whether the handle keeps its loop alive while it is active. On to begin with; calling one twice changes nothing.
+/* uvch_ref, uvch_unref: whether the handle keeps its loop alive while it is active. On to begin with; calling one twice changes
+ * nothing.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN void uvch_ref(uvch_handle_t* handle);
@@ -158,13 +161,14 @@ UVCH_EXTERN void uvch_handle_set_data(uvch_handle_t* handle, void* data);
 /* uvch_cancel: give up a request that waits. Its callback comes with UV_ECANCELED and the message is the caller's again.
  *
  * Threads:  the request's loop.
- * Returns 0, UV_EINVAL (NULL, not a request), UV_EBUSY (done, or the message is being moved: the callback comes with another status). */
+ * Returns 0, UV_EINVAL (NULL, not a request), UV_EBUSY (done, or the message is being moved: the callback comes with another
+ * status). */
 UVCH_EXTERN int uvch_cancel(uvch_req_t* req);
 
-/* uvch_owns_handle: 1 if `handle` is one that the library keeps on the loop for itself, else 0. For programs that walk their loop with
- * uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request. A program that closes
- * them all the same gets no callbacks of the library on that loop any more, close callbacks that were due included; senders get UV_EPIPE. It should cancel its waiting requests before,
- * and uvch_close() its receivers before or after.
+/* uvch_owns_handle: 1 if `handle` is one that the library keeps on the loop for itself, else 0. For programs that walk their loop
+ * with uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request. A
+ * program that closes them all the same gets no callbacks of the library on that loop any more, close callbacks that were due
+ * included; senders get UV_EPIPE. It should cancel its waiting requests before, and uvch_close() its receivers before or after.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);
@@ -173,18 +177,19 @@ UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);
  * request; on a loop without one it holds until the end of the loop's next pass, so make the handles before running it.
  *
  * Threads:  the loop's.
- * Returns 0, UV_EINVAL (NULL, unknown option, value out of range), UV_EPERM (another thread runs that loop), UV_ENOMEM, UV_EMFILE. */
+ * Returns 0, UV_EINVAL (NULL, unknown option, value out of range), UV_EPERM (another thread runs that loop), UV_ENOMEM,
+ * UV_EMFILE. */
 UVCH_EXTERN int uvch_loop_configure(uv_loop_t* loop, uvch_loop_option option, uint64_t value);
 
-/* uvch_loop_fork: make the loop's channels work in a forked child; call it there after uv_loop_fork(), for every loop that goes on, before
- * any other function of the library. Fork on the loop's own thread, or while that runs no callback. Messages that were in the
- * channels are delivered in both processes. Threads other than the one that forked do not exist in the child: what they were about to
- * send is not there, and senders that only they knew stay open, so such a channel gets no UV_EOF in the child. A request that one of them
- * was serving may end with UV_ECANCELED though its message has been delivered.
+/* uvch_loop_fork: make the loop's channels work in a forked child; call it there after uv_loop_fork(), for every loop that goes
+ * on, before any other function of the library. Fork on the loop's own thread, or while that runs no callback. Messages that were
+ * in the channels are delivered in both processes. Threads other than the one that forked do not exist in the child: what they
+ * were about to send is not there, and senders that only they knew stay open, so such a channel gets no UV_EOF in the child. A
+ * request that one of them was serving may end with UV_ECANCELED though its message has been delivered.
  *
  * Threads:  the only one there is.
- * Returns 0 (also for a loop without uvch handles), UV_EINVAL (NULL), UV_ENOMEM, UV_EMFILE. On an error nothing is delivered; it can be
- * called again. */
+ * Returns 0 (also for a loop without uvch handles), UV_EINVAL (NULL), UV_ENOMEM, UV_EMFILE. On an error nothing is delivered; it
+ * can be called again. */
 UVCH_EXTERN int uvch_loop_fork(uv_loop_t* loop);
 
 #ifdef __cplusplus
