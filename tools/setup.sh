@@ -105,7 +105,7 @@ install_packages() {
     apt update >"$log" 2>&1 || say "apt-get update failed; going on with the package lists that are there"
     say "${as_root[*]:+sudo }apt-get install ${needed[*]} ${wanted[*]}"
     if ! apt install -y --no-install-recommends "${needed[@]}" "${wanted[@]}" >>"$log" 2>&1 </dev/null; then
-      grep -E '^(E|W|Err)' "$log" | tail -n 10 >&2
+      grep -E '^(E|W|Err|sudo):' "$log" | tail -n 10 >&2 || tail -n 10 "$log" >&2
       why="apt-get could not install them (no network, or no right to?)"
     fi
     rm -f "$log"
