@@ -22,10 +22,6 @@ static struct uvch__block* block_of(struct uvch__block_head* h) {
   return UVCH__CONTAINER(h, struct uvch__block, head);
 }
 
-static struct uvch__slot* slot_at(const struct uvch__core* c, struct uvch__block_head* h, uint64_t index) {
-  return (struct uvch__slot*) (void*) (block_of(h)->slots + (index - h->base) * c->stride);
-}
-
 static uint64_t count_at(const struct uvch__core* c, uint64_t limit) {
   uint64_t count = limit < COUNT_MIN ? COUNT_MIN : limit > COUNT_MAX ? COUNT_MAX : limit;
   uint64_t most = c->stride < BYTES_MAX ? BYTES_MAX / c->stride : 1;
@@ -45,7 +41,7 @@ static struct uvch__block* reuse(struct uvch__core* c) {
   uint64_t i;
 
   for (i = 0; b != NULL && i < b->head.count; i++) /* relaxed: [B1] publishes them */
-    atomic_store_explicit(&slot_at(c, &b->head, b->head.base + i)->state, UVCH__EMPTY, memory_order_relaxed);
+    atomic_store_explicit(&uvch__block_slot(c, &b->head, b->head.base + i)->state, UVCH__EMPTY, memory_order_relaxed);
   return b;
 }
 
@@ -147,7 +143,7 @@ int uvch__blocks_try_send(struct uvch__core* c, const void* item) {
   } while (!atomic_compare_exchange_weak_explicit(&c->word, &word, (word + UVCH__TAIL_ONE) & ~UVCH__AT_TAIL, memory_order_acq_rel,
                                                   memory_order_acquire)); /* [C1] */
   h = find(c, uvch__word_tail(word), &hand);
-  err = uvch__fill(c, h != NULL ? slot_at(c, h, uvch__word_tail(word)) : NULL, item, (word & UVCH__AT_TAIL) != 0);
+  err = uvch__fill(c, h != NULL ? uvch__block_slot(c, h, uvch__word_tail(word)) : NULL, item, (word & UVCH__AT_TAIL) != 0);
   if (hand.top != NULL)
     empty_hand(c, &hand);
   if (err != 0)
@@ -184,17 +180,13 @@ static void retire(struct uvch__core* c, struct uvch__block_head* h, struct uvch
   recycle(c);
 }
 
-struct uvch__slot* uvch__blocks_front(struct uvch__core* c) {
-  struct uvch__block_head* h = atomic_load_explicit(&c->first, memory_order_relaxed); /* relaxed: the receiver's own */
+struct uvch__block_head* uvch__blocks_next(struct uvch__core* c, struct uvch__block_head* h) {
+  uintptr_t next = atomic_load_explicit(&h->next, memory_order_acquire); /* [B2] */
 
-  if (c->next - h->base >= h->count) {
-    uintptr_t next = atomic_load_explicit(&h->next, memory_order_acquire); /* [B2] */
-    if (next <= PARKED)
-      return NULL;
-    retire(c, h, (struct uvch__block_head*) next);
-    h = (struct uvch__block_head*) next;
-  }
-  return slot_at(c, h, c->next);
+  if (next <= PARKED)
+    return NULL;
+  retire(c, h, (struct uvch__block_head*) next);
+  return (struct uvch__block_head*) next;
 }
 
 static int move_next(struct uvch__block_head* h, uintptr_t from, uintptr_t to) {
@@ -213,7 +205,7 @@ int uvch__blocks_unpark(struct uvch__core* c) {
   struct uvch__block_head* h = atomic_load_explicit(&c->first, memory_order_relaxed); /* relaxed: the receiver's own */
 
   if (c->next - h->base < h->count)
-    return uvch__slot_unpark(slot_at(c, h, c->next));
+    return uvch__slot_unpark(uvch__block_slot(c, h, c->next));
   return move_next(h, PARKED, NOTHING);
 }
 
@@ -250,7 +242,7 @@ int uvch__blocks_sweep(struct uvch__core* c, uint64_t tail) {
       }
       h = next;
     } else {
-      struct uvch__slot* s = slot_at(c, h, i++);
+      struct uvch__slot* s = uvch__block_slot(c, h, i++);
       unsigned int state = uvch__slot_kill(s);
       parked |= state == UVCH__PARKED;
       if (state != UVCH__READY)
@@ -289,7 +281,7 @@ struct uvch__slot* uvch__blocks_slot(struct uvch__core* c, struct uvch__block_he
       return NULL;
     *block = (struct uvch__block_head*) next;
   }
-  return slot_at(c, *block, index);
+  return uvch__block_slot(c, *block, index);
 }
 
 void uvch__blocks_refork(struct uvch__core* c) {

@@ -59,8 +59,8 @@ int uvch__blocks_try_send(struct uvch__core* c, const void* item);
 
 /* The receiver's. */
 
-/* uvch__blocks_front: the slot of the next message; NULL if its block is not linked yet. */
-struct uvch__slot* uvch__blocks_front(struct uvch__core* c);
+/* uvch__blocks_next: the receiver has read its block to the end: goes to the next one; NULL if that is not linked yet. */
+struct uvch__block_head* uvch__blocks_next(struct uvch__core* c, struct uvch__block_head* h);
 
 /* uvch__blocks_park: parks at the next message, which is claimed and not published. 0: something has come. */
 int uvch__blocks_park(struct uvch__core* c);

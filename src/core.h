@@ -40,7 +40,7 @@
 #define UVCH__TAIL_MASK (UINT64_MAX >> UVCH__TAIL_SHIFT)
 
 /* Slots that both ends fetch before they need them: a line of slots comes from the other end's processor. */
-#define UVCH__AHEAD 16
+#define UVCH__AHEAD 32
 
 struct uvch__queue;
 
@@ -105,6 +105,21 @@ static inline int uvch__has_room(const struct uvch__core* c, uint64_t word, uint
 
 static inline void* uvch__slot_item(const struct uvch__core* c, struct uvch__slot* s) {
   return (char*) s + c->offset;
+}
+
+/* block.h: the slots of an unbounded channel. */
+static inline struct uvch__slot* uvch__block_slot(const struct uvch__core* c, struct uvch__block_head* h, uint64_t index) {
+  struct uvch__block* b = UVCH__CONTAINER(h, struct uvch__block, head);
+  return (struct uvch__slot*) (void*) (b->slots + (index - h->base) * c->stride);
+}
+
+/* The receiver's: the slot of the next message; NULL if its block is not linked yet. */
+static inline struct uvch__slot* uvch__blocks_front(struct uvch__core* c) {
+  struct uvch__block_head* h = atomic_load_explicit(&c->first, memory_order_relaxed); /* relaxed: the receiver's own */
+
+  if (c->next - h->base >= h->count)
+    h = uvch__blocks_next(c, h);
+  return h != NULL ? uvch__block_slot(c, h, c->next) : NULL;
 }
 
 /* core.c: life. */

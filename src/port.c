@@ -48,7 +48,7 @@ enum { OPEN, ENDING, ENDED, FOREIGN };
 
 #define PASS_MESSAGES 1024
 #define PASS_TIME 1000000 /* ns */
-#define STRIDE_MAX 16
+#define STRIDE_MAX 32
 #define STRIDE_TIME 16000 /* ns; a stride that took longer is too long */
 #define ORPHAN_PASSES 3
 

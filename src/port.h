@@ -33,7 +33,7 @@ struct uvch__endpoint {
   const struct uvch__endpoint_ops* ops;
 };
 
-/* How much may be delivered in a pass. The clock is read once in `stride` messages: every time while callbacks are slow, every 16
+/* How much may be delivered in a pass. The clock is read once in `stride` messages: every time while callbacks are slow, every 32
  * while they are fast, so that a pass is over time by one slow callback and the clock costs little. */
 struct uvch__budget {
   uint32_t left;
