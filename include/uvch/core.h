@@ -176,6 +176,9 @@ UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);
 /* uvch_loop_configure: set `option` of `loop` to `value`, see uvch_loop_option. It holds as long as the loop has a uvch handle or
  * request; on a loop without one it holds until the end of the loop's next pass, so make the handles before running it.
  *
+ * While an idle loop polls, uv_run() with UV_RUN_ONCE may return without having waited, prepare and check callbacks run more
+ * often, and uv_metrics_idle_time() does not count the time.
+ *
  * Threads:  the loop's.
  * Returns 0, UV_EINVAL (NULL, unknown option, value out of range), UV_EPERM (another thread runs that loop), UV_ENOMEM,
  * UV_EMFILE. */
