@@ -44,7 +44,7 @@ static struct uvch__slot* front(struct uvch__core* c) {
 static int linger(struct uvch__core* c, struct uvch__port* port, uint32_t n) {
   uint64_t until;
 
-  if (n < STREAM || port->hot.ceiling == 0 || uvch__backoff_skip(&port->linger))
+  if (n < STREAM || uvch__hot_default() == 0 || uvch__backoff_skip(&port->linger))
     return 0;
   until = uv_hrtime() + (c->capacity > 0 && c->capacity < LINGER_MAX / LINGER_EACH ? c->capacity * LINGER_EACH : LINGER_MAX);
   do
