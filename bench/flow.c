@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads send a fixed number of messages to one loop; the clock stops when the last one has been received. A message carries the
- * number of its producer and its place in that producer's order; the receiver checks every one. */
+ * Threads send a fixed number of messages to one loop; the clock stops when the last one has been received. Several producers
+ * share them out in portions, so that none is done while another still has far to go. A message carries the number of its
+ * producer and its place in that producer's order; the receiver checks every one. */
+#include <stdatomic.h>
+
 #include "bench.h"
 
 #define PRODUCERS_MAX 8
 #define ID_SHIFT 56
 #define PLACE_MASK (((uint64_t) 1 << ID_SHIFT) - 1)
 #define PHASES 2 /* the first one warms up */
+#define PORTION 4096
 
 struct sink {
   struct result* result;
@@ -21,7 +25,7 @@ struct sink {
 struct producer {
   _Alignas(128) uint64_t id;
   uint64_t place;
-  uint64_t counts[PHASES];
+  atomic_int_least64_t* left; /* messages that nobody has begun to send, for each phase */
   uint64_t start;
   int peer;
   int wait;
@@ -58,7 +62,7 @@ static void on_base(baseline_t* ch, uint64_t message) {
 }
 
 /* Called with constants, so that each loop is compiled for one kind of send. */
-static inline void send_all(struct producer* p, uint64_t count, int peer, int wait) {
+static inline void send_some(struct producer* p, uint64_t count, int peer, int wait) {
   uint64_t message = p->id << ID_SHIFT | p->place;
   uint64_t end = message + count;
   int rc;
@@ -76,6 +80,7 @@ static inline void send_all(struct producer* p, uint64_t count, int peer, int wa
 
 static void produce(void* arg) {
   struct producer* p = (struct producer*) arg;
+  int64_t left;
   int phase;
 
   for (phase = 0; phase < PHASES; phase++) {
@@ -83,27 +88,29 @@ static void produce(void* arg) {
       place((unsigned int) p->id + 1);
     uv_barrier_wait(p->barrier);
     p->start = uv_hrtime();
-    if (p->peer && p->wait)
-      send_all(p, p->counts[phase], 1, 1);
-    else if (p->peer)
-      send_all(p, p->counts[phase], 1, 0);
-    else if (p->wait)
-      send_all(p, p->counts[phase], 0, 1);
-    else
-      send_all(p, p->counts[phase], 0, 0);
+    while ((left = atomic_fetch_sub(&p->left[phase], PORTION)) > 0) {
+      uint64_t count = left < PORTION ? (uint64_t) left : PORTION;
+      if (p->peer && p->wait)
+        send_some(p, count, 1, 1);
+      else if (p->peer)
+        send_some(p, count, 1, 0);
+      else if (p->wait)
+        send_some(p, count, 0, 1);
+      else
+        send_some(p, count, 0, 0);
+    }
   }
 }
 
 static void start_producers(struct producer* producers, const struct setup* setup, struct chan* ch, uv_barrier_t* barrier,
-                            struct result* result) {
+                            atomic_int_least64_t* left, struct result* result) {
   struct producer* p;
   unsigned int i;
 
   for (i = 0; i < setup->producers; i++) {
     p = &producers[i];
     p->id = i;
-    p->counts[1] = setup->count / setup->producers;
-    p->counts[0] = p->counts[1] / 5 + 1;
+    p->left = left;
     p->peer = ch->peer;
     p->wait = setup->capacity != UVCH_UNBOUNDED;
     p->base = &ch->base;
@@ -118,6 +125,7 @@ static void start_producers(struct producer* producers, const struct setup* setu
 void run_flow(const struct setup* setup, struct result* result) {
   static struct producer producers[PRODUCERS_MAX];
   static struct chan ch;
+  atomic_int_least64_t left[PHASES] = {(int64_t) setup->count / 5 + 1, (int64_t) setup->count};
   struct sink sink = {.result = result, .producers = setup->producers};
   struct meter meter;
   uv_barrier_t barrier;
@@ -130,10 +138,10 @@ void run_flow(const struct setup* setup, struct result* result) {
   check(result, uv_barrier_init(&barrier, setup->producers + 1), "uv_barrier_init");
   sink.loop = &loop;
   chan_open(&ch, &loop, setup, on_uvch, on_base, &sink, result);
-  start_producers(producers, setup, &ch, &barrier, result);
+  start_producers(producers, setup, &ch, &barrier, left, result);
 
   for (phase = 0; phase < PHASES; phase++) {
-    sink.left = producers[0].counts[phase] * setup->producers;
+    sink.left = phase == PHASES - 1 ? setup->count : setup->count / 5 + 1;
     result->messages = sink.left;
     if (phase == PHASES - 1) {
       place(0);
