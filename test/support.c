@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "wake.h"
+
 /* Memory. Each block has its size in front of it; the pad keeps what follows aligned for every type. */
 
 #define BLOCK_LIVE ((size_t) 0xb10c11fe)
@@ -513,6 +515,8 @@ int support_main(Suite* suite) {
     fprintf(stderr, "uvch_replace_allocator failed\n");
     return EXIT_FAILURE;
   }
+  if (getenv("UVCH_TEST_WAKE") != NULL)
+    uvch__wake_chosen = &uvch__wake_async;
   runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
   bad = srunner_ntests_failed(runner);
