@@ -6,7 +6,7 @@ set -eu
 srcdir=${srcdir:-$(dirname "$0")/..}
 python3 -c '' 2>/dev/null || exit 77
 
-for model in home hand; do
+for model in home hand permits batch watch; do
   echo "$model.py"
   python3 -B "$srcdir/test/models/$model.py"
 done
