@@ -7,16 +7,19 @@
  *
  *   mpsc    many senders, one receiver: work queues and commands. Bounded with backpressure, or unbounded.    <uvch/mpsc.h>
  *
+ * What a channel has done so far: <uvch/stats.h>.
+ *
  * Rules that hold for every call
  *
  *   Results     0 or a count, or a negative libuv code; uv_strerror() knows every one of them.
  *   Callbacks   A call that returns an error never calls its callback. One that returns 0 calls it exactly once, from the loop,
  *               never from inside the call. After a handle's close callback no other callback of that handle comes.
- *   Memory      Handles and requests are the caller's and do not move. A handle's memory may be reused in or after its close
- *               callback, a request's from its callback on. Senders are small structs that may be copied by bytes, as a move.
+ *   Memory      Handles and requests are the caller's and do not move. A handle's
+ *               memory may be reused in or after its close callback, a request's from its callback on. Senders are small structs
+ *               that may be copied by bytes, as a move; weak senders, and permits too.
  *   Messages    Values of a size fixed at creation, copied in and out. A pointer is an 8-byte value; size 0 is a pure signal.
- *               An answer >= 0 takes the message; any error leaves it with the caller. What was taken is delivered once, or is
- *               given once to the channel's drop function.
+ *               An answer >= 0 takes the message (a count: as many, from the first); any error leaves it with the caller.
+ *               What was taken is delivered once, or is given once to the channel's drop function.
  *   Order       FIFO per sender. What a sender did before a send that returned 0 happens before the callback for that message.
  *               UV_EOF never overtakes a message.
  *   Locks       None is held over user code: a callback may call every function, close its own handle, and run its loop
@@ -31,9 +34,11 @@
  *   receiver: recv_*, close, ref, walk       yes                no
  *   receiver without a loop                  one thread at a time
  *   sender: try_send, clone, counters        yes                yes, many at once through one struct
- *   sender: send_wait, send_timedwait        not on the receiver's loop: UV_EPERM; elsewhere yes
- *   sender: close                            yes                yes; excludes other uses of that same struct
- *   send (request), cancel                   on the loop that the request is made for
+ *   sender, weak sender: *_wait              not on the receiver's loop: UV_EPERM; elsewhere yes
+ *   permit: send, release, split             yes                yes; one thread at a time for one struct
+ *   send, reserve, closed (requests), cancel on the loop that the request is made for
+ *   statistics                               yes                yes, as long as nobody closes that end
+ *   from a signal handler                    only uvch_mpsc_try_send(), on some channels, see there
  */
 #ifndef UVCH_H
 #define UVCH_H
@@ -42,5 +47,6 @@
 #include <uvch/alloc.h>
 #include <uvch/core.h>
 #include <uvch/mpsc.h>
+#include <uvch/stats.h>
 
 #endif

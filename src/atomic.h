@@ -11,6 +11,13 @@
 /* No two threads write within one line of this size without need. */
 #define UVCH__LINE 64
 
+/* Small functions with constant arguments on the way of every message: a compiler that makes one copy of them for all callers costs
+ * a tenth of the rate. */
+#define UVCH__INLINE static inline __attribute__((always_inline))
+
+/* And large ones that would make a small caller save registers which its other way does not need. */
+#define UVCH__NOINLINE static __attribute__((noinline))
+
 /* Tells the processor that this thread polls. */
 static inline void uvch__relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -27,6 +34,15 @@ static inline void* uvch__ptr_load(void* const* p) {
 
 static inline void* uvch__ptr_take(void** p) {
   return __atomic_exchange_n(p, NULL, __ATOMIC_ACQ_REL);
+}
+
+/* So are a handle's flags, where another thread than its loop's may look. relaxed: it looks at no more than that. */
+static inline unsigned int uvch__flags_load(const unsigned int* flags) {
+  return __atomic_load_n(flags, __ATOMIC_RELAXED);
+}
+
+static inline void uvch__flags_store(unsigned int* flags, unsigned int value) {
+  __atomic_store_n(flags, value, __ATOMIC_RELAXED);
 }
 
 #endif

@@ -59,7 +59,7 @@ static int grow(struct uvch__core* c, struct hand* hand, uint64_t limit, uint64_
   while (hand->slots < need) {
     struct uvch__block* b = reuse(c);
     if (b == NULL) {
-      uint64_t count = count_at(c, limit);
+      uint64_t count = count_at(c, limit + hand->slots);
       b = uvch__calloc(1, sizeof *b + (size_t) count * c->stride); /* all EMPTY */
       if (b == NULL)
         return UV_ENOMEM;
@@ -111,7 +111,7 @@ static struct uvch__block_head* advance(struct uvch__core* c, struct uvch__block
 
 /* The block of a claimed index; NULL once killed. */
 static struct uvch__block_head* find(struct uvch__core* c, uint64_t index, struct hand* hand) {
-  struct uvch__block_head* seen = atomic_load_explicit(&c->hint, memory_order_acquire); /* [B4] */
+  struct uvch__block_head* seen = atomic_load_explicit(&c->s.hint, memory_order_acquire); /* [B4] */
   struct uvch__block_head* h = seen;
 
   if (h->base > index)
@@ -119,36 +119,77 @@ static struct uvch__block_head* find(struct uvch__core* c, uint64_t index, struc
   while (h != NULL && index - h->base >= h->count)
     h = advance(c, h, hand);
   if (h != NULL && seen->base < h->base)
-    atomic_compare_exchange_strong_explicit(&c->hint, &seen, h, memory_order_release, memory_order_relaxed); /* [B4] */
+    atomic_compare_exchange_strong_explicit(&c->s.hint, &seen, h, memory_order_release, memory_order_relaxed); /* [B4] */
   return h;
 }
 
-int uvch__blocks_try_send(struct uvch__core* c, const void* item) {
+/* Claims `n` indices, the first of which comes out of the word as it was. The hand covers them. */
+UVCH__INLINE int claim(struct uvch__core* c, size_t n, struct hand* hand, uint64_t* out) {
   uint64_t word = atomic_load_explicit(&c->word, memory_order_acquire); /* [C1] */
-  struct hand hand = {NULL, 0};
-  struct uvch__block_head* h;
   int err = 0;
 
   do {
     uint64_t limit = atomic_load_explicit(&c->cached, memory_order_acquire); /* [B3], after the word */
-    uint64_t end = uvch__word_tail(word) + 1;
+    uint64_t end = uvch__word_tail(c, word) + n;
     if ((word & UVCH__CLOSED) != 0)
       err = UV_EPIPE;
-    else if (end > limit && end - limit > hand.slots)
-      err = grow(c, &hand, limit, end - limit);
+    else if (end > limit && end - limit > hand->slots)
+      err = grow(c, hand, limit, end - limit);
     if (err != 0) {
-      empty_hand(c, &hand);
+      empty_hand(c, hand);
       return err;
     }
-  } while (!atomic_compare_exchange_weak_explicit(&c->word, &word, (word + UVCH__TAIL_ONE) & ~UVCH__AT_TAIL, memory_order_acq_rel,
-                                                  memory_order_acquire)); /* [C1] */
-  h = find(c, uvch__word_tail(word), &hand);
-  err = uvch__fill(c, h != NULL ? uvch__block_slot(c, h, uvch__word_tail(word)) : NULL, item, (word & UVCH__AT_TAIL) != 0);
+  } while (!atomic_compare_exchange_weak_explicit(&c->word, &word, (word + n * uvch__tail_one(c)) & ~UVCH__AT_TAIL,
+                                                  memory_order_acq_rel, memory_order_acquire)); /* [C1] */
+  *out = word;
+  return 0;
+}
+
+/* Puts in all messages of a claim but the first, which publishes them; 0 once killed. */
+static int follow(struct uvch__core* c, struct uvch__block_head* h, uint64_t index, const void* items, size_t n,
+                  struct hand* hand) {
+  size_t i;
+
+  for (i = 1; i < n; i++) {
+    struct uvch__slot* s;
+    while (h != NULL && index + i - h->base >= h->count)
+      h = advance(c, h, hand);
+    if (h == NULL)
+      return 0;
+    s = uvch__block_slot(c, h, index + i);
+    uvch__item_copy(uvch__slot_item(c, s), uvch__item_at(items, i, c->item_size), c->item_size);
+    uvch__slot_follow(s);
+  }
+  return 1;
+}
+
+UVCH__INLINE int try_send(struct uvch__core* c, const void* items, size_t n) {
+  struct hand hand = {NULL, 0};
+  struct uvch__block_head* h;
+  uint64_t word;
+  uint64_t index;
+  int err = claim(c, n, &hand, &word);
+
+  if (err != 0)
+    return err;
+  index = uvch__word_tail(c, word);
+  h = find(c, index, &hand);
+  if (h != NULL && n > 1 && !follow(c, h, index, items, n, &hand))
+    h = NULL;
+  err = uvch__fill(c, h != NULL ? uvch__block_slot(c, h, index) : NULL, items, (word & UVCH__AT_TAIL) != 0, 1);
   if (hand.top != NULL)
     empty_hand(c, &hand);
   if (err != 0)
-    uvch__blocks_settle(c, -1);
+    uvch__settle(c, (int64_t) n);
   return err;
+}
+
+int uvch__blocks_try_send(struct uvch__core* c, const void* item) {
+  return try_send(c, item, 1);
+}
+
+int uvch__blocks_try_send_many(struct uvch__core* c, const void* items, size_t count) {
+  return try_send(c, items, count);
 }
 
 /* The receiver's side. */
@@ -169,11 +210,11 @@ static void retire(struct uvch__core* c, struct uvch__block_head* h, struct uvch
   struct uvch__block_head* seen = h;
   uint64_t word;
 
-  atomic_store_explicit(&c->first, next, memory_order_release);                                               /* [B5] */
-  atomic_compare_exchange_strong_explicit(&c->hint, &seen, next, memory_order_acq_rel, memory_order_relaxed); /* [B4] */
+  atomic_store_explicit(&c->first, next, memory_order_release);                                                 /* [B5] */
+  atomic_compare_exchange_strong_explicit(&c->s.hint, &seen, next, memory_order_acq_rel, memory_order_relaxed); /* [B4] */
   word = atomic_fetch_or_explicit(&c->word, 0, memory_order_acq_rel); /* [C1] a read-modify-write: no claim before it is missed */
   if (h != &c->u.list.before) {
-    block_of(h)->u.retired_at = uvch__word_tail(word);
+    block_of(h)->u.retired_at = uvch__word_tail(c, word);
     if (c->u.list.oldest == NULL)
       c->u.list.oldest = block_of(h);
   }
@@ -227,46 +268,34 @@ static struct uvch__block_head* kill_next(struct uvch__block_head* h, int* parke
   return (struct uvch__block_head*) next;
 }
 
-int uvch__blocks_sweep(struct uvch__core* c, uint64_t tail) {
+int uvch__blocks_sweep(struct uvch__core* c, uint64_t tail, struct uvch__sweep* sweep) {
   struct uvch__block_head* h = atomic_load_explicit(&c->first, memory_order_relaxed); /* relaxed: the receiver's own */
-  int64_t unpublished = c->in_hand; /* messages in callbacks are settled as these return */
   uint64_t i = c->next;
   int parked = 0;
 
+  sweep->unpublished = c->in_hand; /* callbacks are settled as they return */
   while (i != tail) {
     if (i - h->base >= h->count) {
       struct uvch__block_head* next = kill_next(h, &parked);
       if (next == NULL) {
-        unpublished += (int64_t) (tail - i);
+        sweep->unpublished += (int64_t) (tail - i);
         break;
       }
       h = next;
     } else {
-      struct uvch__slot* s = uvch__block_slot(c, h, i++);
-      unsigned int state = uvch__slot_kill(s);
-      parked |= state == UVCH__PARKED;
-      if (state != UVCH__READY)
-        unpublished++;
-      else if (c->drop != NULL)
-        c->drop(uvch__slot_item(c, s), c->arg);
+      uvch__sweep_slot(c, uvch__block_slot(c, h, i++), sweep, &parked);
     }
   }
-  /* The lowest bit of the debt tells that the sweep is over. */
-  if (atomic_fetch_add_explicit(&c->debt, 2 * unpublished + 1, memory_order_acq_rel) + 2 * unpublished == 0) /* [B7] */
-    uvch__blocks_settle(c, 0);
   return parked;
 }
 
-void uvch__blocks_settle(struct uvch__core* c, int64_t indices) {
-  struct uvch__block_head* h;
+void uvch__blocks_end(struct uvch__core* c) {
+  struct uvch__block_head* h = atomic_load_explicit(&c->first, memory_order_relaxed); /* relaxed: [C5] */
 
-  if (atomic_fetch_add_explicit(&c->debt, 2 * indices, memory_order_acq_rel) + 2 * indices != 1) /* [B7] */
-    return;
-  h = atomic_load_explicit(&c->first, memory_order_relaxed); /* relaxed: [B7] */
   if (c->u.list.oldest != NULL)
     h = &c->u.list.oldest->head;
   while (h != NULL) {
-    uintptr_t next = atomic_load_explicit(&h->next, memory_order_relaxed); /* relaxed: [B7] */
+    uintptr_t next = atomic_load_explicit(&h->next, memory_order_relaxed); /* relaxed: [C5] */
     if (h != &c->u.list.before)
       uvch__free(block_of(h));
     h = next > KILLED ? (struct uvch__block_head*) next : NULL;
@@ -294,7 +323,7 @@ void uvch__blocks_refork(struct uvch__core* c) {
     h = (struct uvch__block_head*) next;
   atomic_store_explicit(&h->next, NOTHING, memory_order_relaxed);
   atomic_store_explicit(&c->cached, h->base + h->count, memory_order_relaxed);
-  atomic_store_explicit(&c->hint, first, memory_order_relaxed);
+  atomic_store_explicit(&c->s.hint, first, memory_order_relaxed);
   while (b != NULL) { /* nobody else can hold them */
     b->u.retired_at = 0;
     next = atomic_load_explicit(&b->head.next, memory_order_relaxed);

@@ -18,8 +18,8 @@
  * this order. A sender that could still hold the old pointer has claimed an index below that tail; so once the receiver has read
  * up to it, all of them have published, and the block goes to the next sender as the spare, or is freed.
  *
- * Close: KILLED into the missing next, DEAD into the slots. The debt counts indices that the receiver found unpublished; each
- * sender that finds DEAD or KILLED counts its own off, and who makes it even frees the blocks.
+ * Close: KILLED into the missing next, DEAD into the slots. The debt (core.h) counts indices that the receiver found unpublished;
+ * each sender that finds DEAD or KILLED counts its own off, and who makes it even frees the blocks.
  *
  * Edges:
  *   [B1] link    CAS of next, acq_rel: the block and its base are seen by who walks [B2]; finds the receiver parked
@@ -27,8 +27,7 @@
  *   [B3] limit   CAS, release, after [B1]; acquire by who reads it
  *   [B4] hint    CAS, release; load, acquire, after the claim [C1]: the retiring read of the word forbids an older one
  *   [B5] first   store, release, by the receiver; load, acquire, after the claim
- *   [B6] spare   exchange or CAS, acq_rel: a block changes hands
- *   [B7] debt    add, acq_rel: who makes it even sees what all others did */
+ *   [B6] spare   exchange or CAS, acq_rel: a block changes hands */
 #ifndef UVCH_SRC_BLOCK_H
 #define UVCH_SRC_BLOCK_H
 
@@ -38,6 +37,7 @@
 
 struct uvch__core;
 struct uvch__slot;
+struct uvch__sweep;
 
 struct uvch__block_head {
   atomic_uintptr_t next; /* 0, PARKED, KILLED, or the next block's address */
@@ -54,8 +54,9 @@ struct uvch__block {
   _Alignas(max_align_t) char slots[];
 };
 
-/* uvch__blocks_try_send: 0, UV_EPIPE or UV_ENOMEM. */
+/* uvch__blocks_try_send, _many: all in, 0; UV_EPIPE or UV_ENOMEM, none. */
 int uvch__blocks_try_send(struct uvch__core* c, const void* item);
+int uvch__blocks_try_send_many(struct uvch__core* c, const void* items, size_t count);
 
 /* The receiver's. */
 
@@ -72,10 +73,10 @@ int uvch__blocks_unpark(struct uvch__core* c);
 void uvch__blocks_trim(struct uvch__core* c);
 
 /* uvch__blocks_sweep: the receiver closes: drops what is there up to `tail`. 1: it was parked, the token is the caller's. */
-int uvch__blocks_sweep(struct uvch__core* c, uint64_t tail);
+int uvch__blocks_sweep(struct uvch__core* c, uint64_t tail, struct uvch__sweep* sweep);
 
-/* uvch__blocks_settle: so many indices are settled; frees all blocks when the debt is even. */
-void uvch__blocks_settle(struct uvch__core* c, int64_t indices);
+/* uvch__blocks_end: frees all blocks; nobody touches them any more. */
+void uvch__blocks_end(struct uvch__core* c);
 
 /* For a forked child: the slot of `index`, searched from `*block` on, or NULL if it has none; and the list made consistent after
  * the tail was set back. */

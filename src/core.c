@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "core.h"
 
+#include <string.h>
+
 #include "alloc.h"
 #include "queue.h"
-
-#define MANY (1u << 31)
 
 static uint64_t ring_mask(size_t capacity) {
   uint64_t n = 1;
 
-  while (n < capacity + 1)
+  while (n < capacity + uvch__batch_max(capacity))
     n *= 2;
   return n - 1;
+}
+
+static unsigned int bits_of(size_t n) {
+  unsigned int bits = 0;
+
+  for (; n > 0; n >>= 1)
+    bits++;
+  return bits;
 }
 
 /* The allocator aligns for every type, not for a line. */
@@ -24,8 +32,37 @@ static struct uvch__core* allocate(void) {
     return NULL;
   slack = (0 - (uintptr_t) p) & (UVCH__LINE - 1);
   c = (struct uvch__core*) (void*) (p + slack);
-  c->slack = (uint16_t) slack;
+  c->slack = (uint8_t) slack;
   return c;
+}
+
+/* The memory of a core that nobody uses. */
+static void release(struct uvch__core* c) {
+  struct uvch__queue* q = atomic_load_explicit(&c->queue, memory_order_acquire); /* [W2] */
+
+  if (c->capacity > 0)
+    uvch__free(atomic_load_explicit(&c->u.ring.slots, memory_order_acquire)); /* [R1] */
+  else
+    uvch__blocks_free(c);
+  if (q != NULL)
+    uvch__queue_free(q);
+  uvch__free((char*) c - c->slack);
+}
+
+/* What most channels do not have lies with the queue. */
+static int set_options(struct uvch__core* c, const uvch_mpsc_options_t* options) {
+  struct uvch__queue* q;
+
+  if (options->drop != NULL || options->name != NULL) {
+    q = uvch__queue_get(c);
+    if (q == NULL)
+      return UV_ENOMEM;
+    q->drop = options->drop;
+    q->arg = options->arg;
+    if (options->name != NULL)
+      strcpy(q->name, options->name);
+  }
+  return c->capacity > 0 && (options->flags & UVCH_PREALLOCATE) != 0 ? uvch__ring_make(c) : 0;
 }
 
 struct uvch__core* uvch__core_new(size_t item_size, size_t capacity, const uvch_mpsc_options_t* options) {
@@ -35,24 +72,22 @@ struct uvch__core* uvch__core_new(size_t item_size, size_t capacity, const uvch_
     return NULL;
   c->item_size = (uint32_t) item_size;
   c->stride = (uint32_t) uvch__slot_stride(item_size);
-  c->offset = (uint16_t) uvch__slot_offset(item_size);
+  c->offset = (uint8_t) uvch__slot_offset(item_size);
+  c->shift = UVCH__RESERVED_SHIFT;
   c->ep.ops = &uvch__receiver_ops;
   c->has_token = 1;
-  atomic_init(&c->strong, 1);
+  atomic_init(&c->strong, UVCH__SENDER);
   atomic_init(&c->refs, 3); /* the senders, the receiver, the token */
   if (capacity == UVCH_UNBOUNDED) {
-    atomic_init(&c->hint, &c->u.list.before);
+    atomic_init(&c->s.hint, &c->u.list.before);
     atomic_init(&c->first, &c->u.list.before);
   } else {
     c->capacity = (uint32_t) capacity;
     c->u.ring.mask = ring_mask(capacity);
+    c->shift = (uint8_t) (c->shift + bits_of(capacity));
   }
-  if (options == NULL)
-    return c;
-  c->drop = options->drop;
-  c->arg = options->arg;
-  if (c->capacity > 0 && (options->flags & UVCH_PREALLOCATE) != 0 && uvch__ring_make(c) != 0) {
-    uvch__free((char*) c - c->slack);
+  if (options != NULL && set_options(c, options) != 0) {
+    release(c);
     return NULL;
   }
   return c;
@@ -64,16 +99,9 @@ void uvch__core_ref(struct uvch__core* c) {
 
 /* The receiver is closed by now, so nothing is queued. */
 static void destroy(struct uvch__core* c) {
-  struct uvch__queue* q = atomic_load_explicit(&c->queue, memory_order_acquire); /* [W2] */
   struct uvch__port* port = uvch__home_port(&c->home);
 
-  if (c->capacity > 0)
-    uvch__free(atomic_load_explicit(&c->u.ring.slots, memory_order_acquire)); /* [R1] */
-  else
-    uvch__blocks_free(c);
-  if (q != NULL)
-    uvch__queue_free(q);
-  uvch__free((char*) c - c->slack);
+  release(c);
   if (port != NULL)
     uvch__port_unref(port);
 }
@@ -92,17 +120,23 @@ uint64_t uvch__core_set(struct uvch__core* c, uint64_t bits) {
   return word;
 }
 
-int uvch__strong_get(struct uvch__core* c) {
-  if (atomic_fetch_add_explicit(&c->strong, 1, memory_order_relaxed) < MANY) /* relaxed: the caller has one */
-    return 0;
-  atomic_fetch_sub_explicit(&c->strong, 1, memory_order_relaxed); /* relaxed: as above */
-  return UV_ENOMEM;
+static void end_storage(struct uvch__core* c) {
+  if (c->capacity > 0)
+    uvch__core_unref(c); /* see uvch__settle_begin() */
+  else
+    uvch__blocks_end(c);
 }
 
-void uvch__strong_put(struct uvch__core* c) {
-  if (atomic_fetch_sub_explicit(&c->strong, 1, memory_order_acq_rel) != 1) /* [C4] */
-    return;
-  if ((uvch__core_set(c, UVCH__CLOSED) & UVCH__AT_TAIL) != 0)
-    uvch__post(&c->home, &c->ep);
-  uvch__core_unref(c);
+void uvch__settle(struct uvch__core* c, int64_t indices) {
+  if (atomic_fetch_sub_explicit(&c->debt, 2 * indices, memory_order_acq_rel) - 2 * indices == 1) /* [C5] */
+    end_storage(c);
+}
+
+void uvch__settle_begin(struct uvch__core* c, int64_t unpublished) {
+  int64_t debt = 2 * unpublished + 1; /* the lowest bit tells that the sweep is over */
+
+  if (c->capacity > 0)
+    uvch__core_ref(c);                                                             /* a ring goes with the core */
+  if (atomic_fetch_add_explicit(&c->debt, debt, memory_order_acq_rel) + debt == 1) /* [C5] */
+    end_storage(c);
 }

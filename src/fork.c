@@ -27,15 +27,17 @@ static struct uvch__slot* slot_at(struct uvch__core* c, struct cursor* at) {
 
 static void close_gaps(struct uvch__core* c) {
   uint64_t word = atomic_load_explicit(&c->word, memory_order_relaxed);
-  uint64_t end = c->next + ((uvch__word_tail(word) - c->next) & UVCH__TAIL_MASK);
+  uint64_t end = c->next + uvch__distance(c, c->next, uvch__word_tail(c, word));
   struct cursor from = {atomic_load_explicit(&c->first, memory_order_relaxed), c->next};
   struct cursor to = from;
   struct uvch__slot* s;
+  int before = 1;
 
   for (; from.index < end && (s = slot_at(c, &from)) != NULL; from.index++) {
     unsigned int state = atomic_load_explicit(&s->state, memory_order_relaxed);
     atomic_store_explicit(&s->state, UVCH__EMPTY, memory_order_relaxed);
-    if (state == UVCH__READY) {
+    before = state == UVCH__READY || (state == UVCH__FOLLOW && before);
+    if (before) {
       struct uvch__slot* t = slot_at(c, &to);
       if (t != s)
         uvch__item_copy(uvch__slot_item(c, t), uvch__slot_item(c, s), c->item_size);
@@ -43,8 +45,8 @@ static void close_gaps(struct uvch__core* c) {
       to.index++;
     }
   }
-  word &= UVCH__TAIL_ONE - 1;
-  atomic_store_explicit(&c->word, (to.index << UVCH__TAIL_SHIFT | word) & ~UVCH__AT_TAIL, memory_order_relaxed);
+  word &= uvch__tail_one(c) - 1;
+  atomic_store_explicit(&c->word, (to.index << c->shift | word) & ~UVCH__AT_TAIL, memory_order_relaxed);
   if (c->capacity > 0)
     atomic_store_explicit(&c->cached, atomic_load_explicit(&c->head, memory_order_relaxed), memory_order_relaxed);
   else
@@ -55,7 +57,7 @@ static void refork_requests(struct uvch__port* port) {
   struct uvch__list* q;
 
   for (q = port->reqs.next; q != &port->reqs; q = q->next)
-    uvch__request_refork(UVCH__CONTAINER(q, uvch_mpsc_send_t, queue), port);
+    uvch__request_refork(UVCH__CONTAINER(q, uvch_req_t, queue), port);
 }
 
 static void refork_receivers(struct uvch__port* port) {

@@ -34,7 +34,7 @@ static void set_flags(uvch_handle_t* handle, unsigned int flags) {
   int before = (handle->flags & (UVCH__ACTIVE | UVCH__REF)) == (UVCH__ACTIVE | UVCH__REF);
   int after = (flags & (UVCH__ACTIVE | UVCH__REF)) == (UVCH__ACTIVE | UVCH__REF);
 
-  handle->flags = flags;
+  uvch__flags_store(&handle->flags, flags);
   if (before != after && after)
     uvch__port_hold(port_of(handle));
   else if (before != after)

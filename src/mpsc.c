@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Making a channel, its senders, and what can be asked of it. */
+ * Making a channel, and what can be asked of it. */
+#include <string.h>
+
 #include "core.h"
 #include "handle.h"
 
 static int check_options(const uvch_mpsc_options_t* options) {
-  return options != NULL && (options->flags & ~(unsigned int) UVCH_PREALLOCATE) != 0 ? UV_EINVAL : 0;
+  if (options == NULL)
+    return 0;
+  if ((options->flags & ~(unsigned int) UVCH_PREALLOCATE) != 0)
+    return UV_EINVAL;
+  return options->name != NULL && strlen(options->name) > UVCH_NAME_MAX ? UV_EINVAL : 0;
 }
 
 int uvch_mpsc_init_ex(uv_loop_t* loop, uvch_mpsc_receiver_t* rx, uvch_mpsc_sender_t* tx, size_t item_size, size_t capacity,
@@ -28,6 +34,7 @@ int uvch_mpsc_init_ex(uv_loop_t* loop, uvch_mpsc_receiver_t* rx, uvch_mpsc_sende
   tx->core = c;
   uvch__handle_init((uvch_handle_t*) rx, UVCH_MPSC_RECEIVER, c);
   rx->recv_cb = NULL;
+  rx->recv_many_cb = NULL;
   if (port != NULL)
     uvch__receiver_attach(rx, port);
   return 0;
@@ -37,56 +44,37 @@ int uvch_mpsc_init(uv_loop_t* loop, uvch_mpsc_receiver_t* rx, uvch_mpsc_sender_t
   return uvch_mpsc_init_ex(loop, rx, tx, item_size, capacity, NULL);
 }
 
-/* Senders. */
-
-static struct uvch__core* core_of(const uvch_mpsc_sender_t* tx) {
+struct uvch__core* uvch__sender_core(const uvch_mpsc_sender_t* tx) {
   return tx != NULL ? uvch__ptr_load(&tx->core) : NULL;
 }
 
-int uvch_mpsc_sender_clone(const uvch_mpsc_sender_t* tx, uvch_mpsc_sender_t* copy) {
-  struct uvch__core* c = core_of(tx);
-  int err;
-
-  if (tx == NULL || copy == NULL)
-    return UV_EINVAL;
-  if (c == NULL)
-    return UV_EBADF;
-  err = uvch__strong_get(c);
-  if (err == 0)
-    copy->core = c;
-  return err;
-}
-
-int uvch_mpsc_sender_close(uvch_mpsc_sender_t* tx) {
-  struct uvch__core* c = tx != NULL ? uvch__ptr_take(&tx->core) : NULL;
-
-  if (c == NULL)
-    return tx == NULL ? UV_EINVAL : UV_EBADF;
-  uvch__strong_put(c);
-  return 0;
+struct uvch__core* uvch__receiver_core(const uvch_mpsc_receiver_t* rx) {
+  return rx != NULL && rx->type == UVCH_MPSC_RECEIVER && (uvch__flags_load(&rx->flags) & UVCH__CLOSING) == 0 ? rx->core : NULL;
 }
 
 /* What both ends can ask. */
 
-static int is_closed(struct uvch__core* c) {
-  return (atomic_load_explicit(&c->word, memory_order_acquire) & UVCH__CLOSED) != 0; /* [C1] */
-}
-
 /* The head is loaded first: it never passes a tail that is loaded later. */
-static size_t len(struct uvch__core* c) {
-  uint64_t head = atomic_load_explicit(&c->head, memory_order_acquire);                  /* [C2] */
-  uint64_t tail = uvch__word_tail(atomic_load_explicit(&c->word, memory_order_acquire)); /* [C1] */
-  uint64_t n = (tail - head) & UVCH__TAIL_MASK;
+size_t uvch__len(struct uvch__core* c) {
+  uint64_t head = atomic_load_explicit(&c->head, memory_order_acquire); /* [C2] */
+  uint64_t word = atomic_load_explicit(&c->word, memory_order_acquire); /* [C1] */
+  uint64_t n = uvch__distance(c, head, uvch__word_tail(c, word));
 
+  if ((word & UVCH__DEAD_WORD) != 0)
+    return 0;
   return (size_t) (c->capacity > 0 && n > c->capacity ? c->capacity : n);
 }
 
 static size_t capacity(struct uvch__core* c) {
+  uint64_t head = atomic_load_explicit(&c->head, memory_order_acquire); /* [C2] */
+  uint64_t word = atomic_load_explicit(&c->word, memory_order_acquire); /* [C1] */
+  int64_t room = uvch__room(c, word, head);
+
   if (c->capacity == 0)
     return UVCH_UNBOUNDED;
-  if ((atomic_load_explicit(&c->word, memory_order_acquire) & UVCH__WAITERS) != 0) /* [C1] */
-    return 0;
-  return c->capacity - len(c);
+  if ((word & UVCH__DEAD_WORD) != 0)
+    return c->capacity;
+  return (word & UVCH__WAITERS) != 0 || room < 0 ? 0 : (size_t) room;
 }
 
 static size_t max_capacity(const struct uvch__core* c) {
@@ -94,37 +82,33 @@ static size_t max_capacity(const struct uvch__core* c) {
 }
 
 int uvch_mpsc_sender_is_closed(const uvch_mpsc_sender_t* tx) {
-  struct uvch__core* c = core_of(tx);
-  return c == NULL || is_closed(c);
+  struct uvch__core* c = uvch__sender_core(tx);
+  return c == NULL || uvch__is_closed(c);
 }
 
 size_t uvch_mpsc_sender_len(const uvch_mpsc_sender_t* tx) {
-  struct uvch__core* c = core_of(tx);
-  return c != NULL ? len(c) : 0;
+  struct uvch__core* c = uvch__sender_core(tx);
+  return c != NULL ? uvch__len(c) : 0;
 }
 
 size_t uvch_mpsc_sender_capacity(const uvch_mpsc_sender_t* tx) {
-  struct uvch__core* c = core_of(tx);
+  struct uvch__core* c = uvch__sender_core(tx);
   return c != NULL ? capacity(c) : 0;
 }
 
 size_t uvch_mpsc_sender_max_capacity(const uvch_mpsc_sender_t* tx) {
-  struct uvch__core* c = core_of(tx);
+  struct uvch__core* c = uvch__sender_core(tx);
   return c != NULL ? max_capacity(c) : 0;
 }
 
 int uvch_mpsc_sender_same_channel(const uvch_mpsc_sender_t* a, const uvch_mpsc_sender_t* b) {
-  struct uvch__core* c = core_of(a);
-  return c != NULL && c == core_of(b);
-}
-
-static struct uvch__core* open_core(const uvch_mpsc_receiver_t* rx) {
-  return rx != NULL && rx->type == UVCH_MPSC_RECEIVER && (rx->flags & UVCH__CLOSING) == 0 ? rx->core : NULL;
+  struct uvch__core* c = uvch__sender_core(a);
+  return c != NULL && c == uvch__sender_core(b);
 }
 
 int uvch_mpsc_receiver_is_closed(const uvch_mpsc_receiver_t* rx) {
-  struct uvch__core* c = open_core(rx);
-  return c == NULL || is_closed(c);
+  struct uvch__core* c = uvch__receiver_core(rx);
+  return c == NULL || uvch__is_closed(c);
 }
 
 int uvch_mpsc_receiver_is_empty(const uvch_mpsc_receiver_t* rx) {
@@ -133,20 +117,19 @@ int uvch_mpsc_receiver_is_empty(const uvch_mpsc_receiver_t* rx) {
 
 /* The receiver knows better than the head what it has taken. */
 size_t uvch_mpsc_receiver_len(const uvch_mpsc_receiver_t* rx) {
-  struct uvch__core* c = open_core(rx);
+  struct uvch__core* c = uvch__receiver_core(rx);
 
   if (c == NULL)
     return 0;
-  return (size_t) ((uvch__word_tail(atomic_load_explicit(&c->word, memory_order_acquire)) - c->next) &
-                   UVCH__TAIL_MASK); /* [C1] */
+  return (size_t) uvch__distance(c, c->next, uvch__word_tail(c, atomic_load_explicit(&c->word, memory_order_acquire))); /* [C1] */
 }
 
 size_t uvch_mpsc_receiver_capacity(const uvch_mpsc_receiver_t* rx) {
-  struct uvch__core* c = open_core(rx);
+  struct uvch__core* c = uvch__receiver_core(rx);
   return c != NULL ? capacity(c) : 0;
 }
 
 size_t uvch_mpsc_receiver_max_capacity(const uvch_mpsc_receiver_t* rx) {
-  struct uvch__core* c = open_core(rx);
+  struct uvch__core* c = uvch__receiver_core(rx);
   return c != NULL ? max_capacity(c) : 0;
 }

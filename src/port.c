@@ -469,6 +469,10 @@ static void run(struct uvch__port* port, int by) {
     note_hit(port);
   start_budget(port, by, now);
   worked = drain(port);
+  /* Not the wake callback of a pass whose idle callback had all of it. relaxed: a number that only this thread changes */
+  if (worked && port->first != NULL && port->budget.left == 0)
+    atomic_store_explicit(&port->budget_cuts, atomic_load_explicit(&port->budget_cuts, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
   if (port->live > 0 || port->depth > 1)
     deliver_closed(port);
   end_budget(port, by);

@@ -50,6 +50,7 @@ struct uvch__port {
   atomic_uint refs;      /* the loop, a run, every receiver that has its home here, and every request */
   atomic_ulong thread;   /* which thread runs the loop; 0 until a callback has run */
   atomic_uint_least64_t signalled_at;
+  atomic_uint_least64_t budget_cuts; /* passes that ended with something left; written by the loop's thread */
   struct uvch__wake* wake;
 
   /* the loop's thread */
@@ -134,12 +135,19 @@ int uvch__port_owns(const struct uvch__port* port, const uv_handle_t* handle);
  * whose tokens are the caller's to give out again or to drop. */
 int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain);
 
-/* uvch__budget_spend: one message is delivered; 1 if there may be another in this pass. */
+/* uvch__budget_spend: n messages are delivered; 1 if there may be more in this pass. */
 int uvch__budget_look(struct uvch__port* port);
-static inline int uvch__budget_spend(struct uvch__port* port) {
-  if (--port->budget.left == 0)
+static inline int uvch__budget_spend(struct uvch__port* port, uint32_t n) {
+  struct uvch__budget* b = &port->budget;
+
+  b->left = b->left > n ? b->left - n : 0;
+  if (b->left == 0)
     return 0;
-  return --port->budget.until_clock > 0 || uvch__budget_look(port);
+  if (b->until_clock > n) {
+    b->until_clock -= n;
+    return 1;
+  }
+  return uvch__budget_look(port);
 }
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The slots of a bounded channel: a ring of a power of two, at least one more than the capacity, because the room of a message is
- * given back before its callback, and its bytes are good until that returns. Made by the first sender before its claim, so that a
- * failed allocation claims nothing.
+ * The slots of a bounded channel: a ring of a power of two. It has more slots than the capacity, by as many as one callback may
+ * get, because their room is given back before the callback, and their bytes are good until that returns. Made by the first sender
+ * before its claim, so that a failed allocation claims nothing, and permits need none.
  *
  * Edge:
  *   [R1] slots  CAS, release, before the claim [C1]; acquire by everybody else. After a claim the ring is there. */

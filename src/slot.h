@@ -4,12 +4,19 @@
  *
  *   EMPTY --publish--> READY --taken--> EMPTY
  *   EMPTY --park--> PARKED --publish--> READY: who published holds the receiver's token, and posts it
- *   any --receiver closes--> DEAD: who publishes finds it; a message that was READY is dropped by who closes
+ *   EMPTY --follow--> FOLLOW --taken--> EMPTY: published with the slot before it
+ *   any --receiver closes--> DEAD: who publishes finds it; a message that was published is dropped by who closes
  *
  * Publishing is an exchange, and that exchange is the whole wake-up: no fence, no flag, one wake-up per park.
  *
+ * Several messages of one claim: all but the first are stored as FOLLOW, without an exchange, then the first is published, and
+ * all of them with it. The receiver comes to a FOLLOW only past its first, and never parks there. Who closes goes from front to
+ * back and keeps in mind whether the slot before was published: if not, a FOLLOW is not either, and stays with its sender, whose
+ * exchange finds DEAD in the first. So a claim is taken as a whole or not at all.
+ *
  * Edges:
- *   [S1] publish  exchange with READY, acq_rel: the message is seen by who takes it [S2] or sweeps it [S4]; finds [S3] and [S4]
+ *   [S1] publish  exchange with READY, acq_rel: the message, and those that follow, are seen by who takes it [S2] or sweeps it
+ *                 [S4]; finds [S3] and [S4]
  *   [S2] front    load, acquire
  *   [S3] park     CAS of EMPTY to PARKED, acq_rel: what the receiver wrote for its poster is seen by who publishes; a failure
  *                 is [S2]
@@ -22,7 +29,7 @@
 
 #include "atomic.h"
 
-enum { UVCH__EMPTY, UVCH__PARKED, UVCH__READY, UVCH__DEAD };
+enum { UVCH__EMPTY, UVCH__PARKED, UVCH__READY, UVCH__FOLLOW, UVCH__DEAD };
 
 struct uvch__slot {
   atomic_uint state; /* the message lies after it, as far behind as its alignment asks */
@@ -58,12 +65,23 @@ static inline void uvch__item_copy(void* to, const void* from, size_t size) {
     memcpy(to, from, size);
 }
 
+/* The i-th of several messages in the caller's memory, which may be NULL where they have no bytes. */
+static inline const void* uvch__item_at(const void* items, size_t i, size_t size) {
+  return size > 0 ? (const char*) items + i * size : items;
+}
+
 static inline unsigned int uvch__slot_publish(struct uvch__slot* s) {
   return atomic_exchange_explicit(&s->state, UVCH__READY, memory_order_acq_rel); /* [S1] */
 }
 
+/* relaxed: the publishing of the first one [S1] publishes it */
+static inline void uvch__slot_follow(struct uvch__slot* s) {
+  atomic_store_explicit(&s->state, UVCH__FOLLOW, memory_order_relaxed);
+}
+
+/* The receiver's, which does not come back to a DEAD one. */
 static inline int uvch__slot_is_ready(struct uvch__slot* s) {
-  return atomic_load_explicit(&s->state, memory_order_acquire) == UVCH__READY; /* [S2] */
+  return atomic_load_explicit(&s->state, memory_order_acquire) >= UVCH__READY; /* [S2] */
 }
 
 static inline int uvch__slot_park(struct uvch__slot* s) {
@@ -78,8 +96,12 @@ static inline int uvch__slot_unpark(struct uvch__slot* s) {
                                                  memory_order_acquire); /* [S3] */
 }
 
-static inline unsigned int uvch__slot_kill(struct uvch__slot* s) {
-  return atomic_exchange_explicit(&s->state, UVCH__DEAD, memory_order_acq_rel); /* [S4] */
+/* uvch__slot_kill: 1 if there was a message, which is the caller's now. `before`: whether there was one in the slot before it. */
+static inline int uvch__slot_kill(struct uvch__slot* s, int before, int* parked) {
+  unsigned int state = atomic_exchange_explicit(&s->state, UVCH__DEAD, memory_order_acq_rel); /* [S4] */
+
+  *parked |= state == UVCH__PARKED;
+  return state == UVCH__READY || (state == UVCH__FOLLOW && before);
 }
 
 #endif

@@ -16,7 +16,7 @@ for page in "$srcdir"/man/*.3; do
   fi
 done
 
-references=$(sed -n 's/^\.Xr \(uvch[a-z0-9_]*\) \([37]\).*/\1.\2/p' "$srcdir"/man/*.[37] | sort -u)
+references=$(sed -n 's/^\.Xr \([Uu][Vv][Cc][Hh][A-Za-z0-9_]*\) \([37]\).*/\1.\2/p' "$srcdir"/man/*.[37] | sort -u)
 for name in $references; do
   if ! grep -q "^\.Nm ${name%.*}\( ,\)*\$" "$srcdir"/man/*."${name#*.}"; then
     echo "a page refers to $name, which no page describes"

@@ -219,6 +219,20 @@ void support_drop_sender(uvch_mpsc_sender_t* tx) {
   ck_assert_int_eq(uvch_mpsc_sender_close(tx), 0);
 }
 
+void support_numbers_check(support_result_t* result, const uvch_mpsc_receiver_t* rx, uint64_t count) {
+  uvch_stats_t stats;
+
+  if (!support_expect_eq(result, uvch_mpsc_receiver_get_stats(rx, &stats), 0))
+    return;
+  support_expect_eq(result, stats.sent, count);
+  support_expect_eq(result, stats.received, count);
+  support_expect_eq(result, stats.dropped, 0);
+  support_expect_eq(result, stats.depth, 0);
+  support_expect_eq(result, stats.reserved, 0);
+  support_expect_eq(result, stats.waiting, 0);
+  support_expect(result, stats.high_water <= stats.capacity && stats.high_water <= count);
+}
+
 void support_sink_cb(uvch_mpsc_receiver_t* rx, int status, void* item) {
   support_sink_t* sink = rx->data;
 

@@ -180,6 +180,9 @@ void support_result_check(support_result_t* result);
                      __FILE__ ":" SUPPORT_TEXT(__LINE__) ": " #value " == " #wanted)
 int support_expect_eq_(support_result_t* result, long long value, long long wanted, const char* where);
 
+/* support_numbers_check: the statistics of a channel that has ended: `count` messages were sent, and all of them received. */
+void support_numbers_check(support_result_t* result, const uvch_mpsc_receiver_t* rx, uint64_t count);
+
 /* What a receiver got. Set all to 0 first, put it into `rx.data`, and start the receiver with support_sink_cb. Any thread may run
  * its loop. */
 typedef struct support_sink_s {

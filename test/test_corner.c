@@ -151,7 +151,7 @@ START_TEST(a_close_finds_the_park_before_a_missing_block) {
   ck_assert_int_eq(uvch_mpsc_recv_start(&corner.rx, count_on_recv), 0);
   for (i = 0; i < 15; i++) /* the first block has 16 slots */
     support_put(&corner.tx, i);
-  atomic_fetch_add(&c->word, 2 * UVCH__TAIL_ONE);
+  atomic_fetch_add(&c->word, 2 * uvch__tail_one(c));
   atomic_fetch_and(&c->word, ~UVCH__AT_TAIL);
   while (corner.next < 15 || c->has_token != 0)
     uv_run(&corner.loop, UV_RUN_NOWAIT);
@@ -159,7 +159,7 @@ START_TEST(a_close_finds_the_park_before_a_missing_block) {
     uv_run(&corner.loop, UV_RUN_NOWAIT);
   support_close(&corner.rx);
   ck_assert_uint_eq(atomic_load(&c->refs), 1); /* the sender's */
-  uvch__blocks_settle(c, -2);
+  uvch__settle(c, 2);
   support_drop_sender(&corner.tx);
   support_loop_end(&corner.loop);
 }

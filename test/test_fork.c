@@ -343,6 +343,69 @@ START_TEST(waiting_requests_of_the_loop_go_on_in_both) {
 }
 END_TEST
 
+/* A thread that serves a request is stopped while it copies; in the child it is gone, and so is what it was about to put in. */
+
+typedef struct served_s {
+  uvch_mpsc_send_t req;
+  size_t calls;
+  int status;
+} served_t;
+
+static void served_on_send(uvch_mpsc_send_t* req, int status) {
+  served_t* served = req->data;
+
+  served->calls += 1;
+  served->status = status;
+}
+
+static void release_permit(void* arg) {
+  uvch_mpsc_permit_release(arg);
+}
+
+START_TEST(a_request_that_was_being_served_is_cancelled_in_the_child_alone) {
+  static const size_t counts[] = {1, 3}; /* all of it moves, or the first two of three */
+  static const size_t values[] = {0, 1, 2};
+  size_t count = counts[_i];
+  size_t capacity = count == 1 ? 1 : 2;
+  served_t served = {.status = 1};
+  uvch_mpsc_permit_t permit;
+  support_slow_t slow;
+  uv_thread_t thread;
+  pid_t child;
+  lane_t lane;
+
+  lane_init(&lane, capacity);
+  support_slow_init(&slow, values, count * sizeof(values[0]));
+  ck_assert_int_eq(uvch_mpsc_try_reserve(&lane.tx, capacity, &permit), 0);
+  served.req.data = &served;
+  ck_assert_int_eq(uvch_mpsc_send_many(&lane.loop, &served.req, &lane.tx, slow.item, count, served_on_send), 0);
+  support_spawn(&thread, release_permit, &permit);
+  support_slow_until_read(&slow);
+  child = split();
+  if (child == 0) {
+    child_takes_over(&lane.loop);
+    child_expect(uvch_mpsc_sender_close(&lane.tx) == 0);
+    child_expect(uv_run(&lane.loop, UV_RUN_DEFAULT) == 0);
+    child_expect(served.calls == 1 && served.status == UV_ECANCELED && served.req.sent == 0);
+    child_expect(lane.received == 0 && lane.ends == 1 && lane.closes == 1 && lane.wrong == 0);
+    child_expect(uv_loop_close(&lane.loop) == 0);
+    _exit(0);
+  }
+  support_slow_let_go(&slow);
+  support_join(&thread);
+  ck_assert_int_eq(uvch_mpsc_sender_close(&lane.tx), 0);
+  support_loop_end(&lane.loop);
+  ck_assert_uint_eq(served.calls, 1);
+  ck_assert_int_eq(served.status, 0);
+  ck_assert_uint_eq(served.req.sent, count);
+  ck_assert_uint_eq(lane.received, count);
+  ck_assert_uint_eq(lane.ends, 1);
+  ck_assert_uint_eq(lane.wrong, 0);
+  reap(child);
+  support_slow_destroy(&slow);
+}
+END_TEST
+
 START_TEST(two_loops_of_one_thread_go_on_in_both) {
   asked_t asked;
   uv_loop_t other;
@@ -672,6 +735,7 @@ int main(void) {
   tcase_add_loop_test(alone, an_end_and_a_close_that_are_on_their_way_come_in_both, 0, 4);
   tcase_add_test(alone, loop_fork_without_a_channel_or_memory);
   tcase_add_loop_test(alone, waiting_requests_of_the_loop_go_on_in_both, 0, 4);
+  tcase_add_loop_test(alone, a_request_that_was_being_served_is_cancelled_in_the_child_alone, 0, 2);
   tcase_add_loop_test(alone, two_loops_of_one_thread_go_on_in_both, 0, 2);
   tcase_add_loop_test(threads, fork_in_the_middle_of_other_threads_sends, 0, 8);
   tcase_add_loop_test(threads, fork_while_threads_wait_for_room, 0, 2);

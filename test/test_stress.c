@@ -192,6 +192,7 @@ static void many_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
 
   if (status == UV_EOF) {
     many->ends += 1;
+    support_numbers_check(&many->result, rx, many->received);
     support_close(rx);
   } else {
     many_take(many, item);
@@ -220,6 +221,7 @@ static void many_drain(many_t* many) {
       ck_assert_int_eq(err, turn % 3 == 0 ? UV_ETIMEDOUT : UV_EAGAIN);
     }
   }
+  support_numbers_check(&many->result, &many->rx, many->received);
   support_close(&many->rx);
 }
 
@@ -306,6 +308,7 @@ static void crowd_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
   uint32_t message[2];
 
   if (status == UV_EOF) {
+    support_numbers_check(&crowd->result, rx, crowd->received + 1);
     support_close(rx);
     return;
   }
@@ -428,6 +431,7 @@ static void station_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
 
   if (status == UV_EOF) {
     station->ends += 1;
+    support_numbers_check(&station->ring->result, rx, station->hops);
     station_let_go(station);
     support_expect_eq(&station->ring->result, uvch_close((uvch_handle_t*) rx, NULL), 0);
     return;
@@ -512,8 +516,10 @@ typedef struct slow_s {
   uv_loop_t loop;
   uvch_mpsc_receiver_t rx;
   uint32_t got[FEEDERS];
+  size_t received;
   size_t wrong;
   size_t ends;
+  support_result_t* result;
 } slow_t;
 
 static void slow_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
@@ -523,10 +529,12 @@ static void slow_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
 
   if (status == UV_EOF) {
     slow->ends += 1;
+    support_numbers_check(slow->result, rx, slow->received);
     support_close(rx);
     return;
   }
   memcpy(message, item, sizeof(message));
+  slow->received += 1;
   slow->wrong += message[0] >= FEEDERS || slow->got[message[0] % FEEDERS] != message[1];
   slow->got[message[0] % FEEDERS] += 1;
   for (pause = 2000; pause > 0; pause--) {
@@ -570,6 +578,7 @@ START_TEST(ten_loops_feed_one_slow_loop_of_capacity_1) {
   support_loop_init(&slow.loop);
   ck_assert_int_eq(uvch_mpsc_init(&slow.loop, &slow.rx, &tx, 8, 1), 0);
   slow.rx.data = &slow;
+  slow.result = &result;
   ck_assert_int_eq(uvch_mpsc_recv_start(&slow.rx, slow_on_recv), 0);
   for (i = 0; i < FEEDERS; i++) {
     feeders[i].index = (uint32_t) i;

@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "wake.h"
+
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define WITH_SANITIZER 1
@@ -591,6 +593,113 @@ START_TEST(a_burst_from_another_callback_of_the_loop_makes_at_most_one_wakeup) {
 }
 END_TEST
 
+/* Hand-overs through a channel with one place: each message waits for the one before. */
+
+static _Atomic(size_t) signals;
+
+static void count_signal(struct uvch__wake* wake) {
+  atomic_fetch_add(&signals, 1);
+  uvch__wake_async.signal(wake);
+}
+
+typedef struct handing_s {
+  uv_loop_t loop;
+  uvch_mpsc_sender_t tx;
+  uvch_mpsc_send_t req;
+  size_t count;
+  uint64_t next;
+  support_result_t result;
+} handing_t;
+
+static void hand_over_next(handing_t* handing);
+
+static void on_handed_over(uvch_mpsc_send_t* req, int status) {
+  handing_t* handing = req->data;
+
+  support_expect_eq(&handing->result, status, 0);
+  support_expect_eq(&handing->result, req->sent, 1);
+  handing->next++;
+  hand_over_next(handing);
+}
+
+static void hand_over_next(handing_t* handing) {
+  if (handing->next < handing->count)
+    support_expect_eq(&handing->result,
+                      uvch_mpsc_send(&handing->loop, &handing->req, &handing->tx, &handing->next, on_handed_over), 0);
+  else
+    support_expect_eq(&handing->result, uvch_mpsc_sender_close(&handing->tx), 0);
+}
+
+static void hand_over_waiting(void* arg) {
+  handing_t* handing = arg;
+
+  for (; handing->next < handing->count; handing->next++)
+    support_expect_eq(&handing->result, uvch_mpsc_send_wait(&handing->tx, &handing->next), 0);
+  support_expect_eq(&handing->result, uvch_mpsc_sender_close(&handing->tx), 0);
+}
+
+typedef struct taking_s {
+  uint64_t next;
+  support_result_t result;
+} taking_t;
+
+static void on_taken(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  taking_t* taking = rx->data;
+
+  if (status == UV_EOF) {
+    support_close(rx);
+    return;
+  }
+  support_expect_eq(&taking->result, *(uint64_t*) item, taking->next++);
+  if (taking->next == 100) { /* all that is made once has been made */
+    support_alloc_mark();
+    atomic_store(&signals, 0);
+  }
+}
+
+START_TEST(a_hand_over_makes_one_wakeup_of_each_side_and_no_allocation) {
+  static struct uvch__wake_ops counting;
+  const struct uvch__wake_ops* chosen = uvch__wake_chosen;
+  bool by_thread = _i == 1;
+  uvch_mpsc_receiver_t rx;
+  handing_t handing = {.count = 100 + support_scale(20000)};
+  taking_t taking = {0};
+  support_runner_t runner;
+  uv_loop_t loop;
+
+  counting = uvch__wake_async;
+  counting.signal = count_signal;
+  uvch__wake_chosen = &counting;
+  support_loop_init(&loop);
+  support_loop_init(&handing.loop);
+  ck_assert_int_eq(uvch_mpsc_init(&loop, &rx, &handing.tx, sizeof(uint64_t), 1), 0);
+  rx.data = &taking;
+  handing.req.data = &handing;
+  ck_assert_int_eq(uvch_mpsc_recv_start(&rx, on_taken), 0);
+  if (by_thread) {
+    support_spawn(&runner.thread, hand_over_waiting, &handing);
+  } else {
+    hand_over_next(&handing);
+    support_runner_start(&runner, &handing.loop);
+  }
+  support_loop_run(&loop);
+  /* A request's loop is waked for each, and the receiver's; a thread is waked without a signal. */
+  ck_assert_uint_le(atomic_load(&signals), (by_thread ? 1 : 2) * (handing.count - 100) + 2);
+  /* A thread may need a second place to sleep in, once, while the one who waked it still holds the first. */
+  ck_assert_uint_le(support_alloc_calls(), by_thread ? 1 : 0);
+  if (by_thread)
+    support_join(&runner.thread);
+  else
+    support_runner_join(&runner);
+  ck_assert_uint_eq(taking.next, handing.count);
+  support_result_check(&handing.result);
+  support_result_check(&taking.result);
+  uvch__wake_chosen = chosen;
+  support_loop_end(&handing.loop);
+  support_loop_end(&loop);
+}
+END_TEST
+
 int main(void) {
   Suite* suite = suite_create("wake");
   TCase* lost = support_case(suite, "lost");
@@ -604,5 +713,6 @@ int main(void) {
   tcase_add_test(count, a_burst_from_a_receive_callback_makes_no_wakeup);
   tcase_add_test(count, a_burst_to_many_channels_of_a_sleeping_loop_makes_few_wakeups);
   tcase_add_test(count, a_burst_from_another_callback_of_the_loop_makes_at_most_one_wakeup);
+  tcase_add_loop_test(count, a_hand_over_makes_one_wakeup_of_each_side_and_no_allocation, 0, 2);
   return support_main(suite);
 }

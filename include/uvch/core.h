@@ -23,6 +23,8 @@ typedef enum {
 typedef enum {
   UVCH_UNKNOWN_REQ = 0,
   UVCH_MPSC_SEND,
+  UVCH_MPSC_RESERVE,
+  UVCH_MPSC_CLOSED,
 } uvch_req_type;
 
 /* What can be set for a loop, see uvch_loop_configure(). */
@@ -38,14 +40,21 @@ enum {
   UVCH_PREALLOCATE = 1 /* make the storage of a bounded channel at once, not with the first message */
 };
 
+/* The longest name of a channel, without the 0 at its end. */
+#define UVCH_NAME_MAX 31
+
 /* Handle types. */
 typedef struct uvch_handle_s uvch_handle_t;
 typedef struct uvch_mpsc_sender_s uvch_mpsc_sender_t;
+typedef struct uvch_mpsc_weak_sender_s uvch_mpsc_weak_sender_t;
+typedef struct uvch_mpsc_permit_s uvch_mpsc_permit_t;
 typedef struct uvch_mpsc_receiver_s uvch_mpsc_receiver_t;
 
 /* Request types. */
 typedef struct uvch_req_s uvch_req_t;
 typedef struct uvch_mpsc_send_s uvch_mpsc_send_t;
+typedef struct uvch_mpsc_reserve_s uvch_mpsc_reserve_t;
+typedef struct uvch_mpsc_closed_s uvch_mpsc_closed_t;
 
 /* Callbacks. */
 typedef void (*uvch_close_cb)(uvch_handle_t* handle);
@@ -139,7 +148,8 @@ UVCH_EXTERN void uvch_unref(uvch_handle_t* handle);
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_has_ref(const uvch_handle_t* handle);
 
-/* uvch_is_active: 1 if the handle waits for something: a receiver between recv_start and recv_stop, UV_EOF or close. Else 0.
+/* uvch_is_active: 1 if the handle waits for something: a receiver between recv_start (or recv_many_start) and recv_stop,
+ * UV_EOF or close. Else 0.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_is_active(const uvch_handle_t* handle);
@@ -158,17 +168,18 @@ UVCH_EXTERN uvch_handle_type uvch_handle_get_type(const uvch_handle_t* handle);
 UVCH_EXTERN void* uvch_handle_get_data(const uvch_handle_t* handle);
 UVCH_EXTERN void uvch_handle_set_data(uvch_handle_t* handle, void* data);
 
-/* uvch_cancel: give up a request that waits. Its callback comes with UV_ECANCELED and the message is the caller's again.
+/* uvch_cancel: give up a request that waits. Its callback comes with UV_ECANCELED; what it has not sent is the caller's again.
  *
  * Threads:  the request's loop.
- * Returns 0, UV_EINVAL (NULL, not a request), UV_EBUSY (done, or the message is being moved: the callback comes with another
- * status). */
+ * Returns 0, UV_EINVAL (NULL, not a request), UV_EBUSY (done, or just being served: the callback comes with another status). */
 UVCH_EXTERN int uvch_cancel(uvch_req_t* req);
 
 /* uvch_owns_handle: 1 if `handle` is one that the library keeps on the loop for itself, else 0. For programs that walk their loop
  * with uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request. A
  * program that closes them all the same gets no callbacks of the library on that loop any more, close callbacks that were due
- * included; senders get UV_EPIPE. It should cancel its waiting requests before, and uvch_close() its receivers before or after.
+ * included; senders get UV_EPIPE. It should cancel its waiting requests before and run the loop until their callbacks have come (a
+ * reservation that has just been granted holds its places until then), and uvch_close() its receivers
+ * before or after.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);
@@ -188,7 +199,8 @@ UVCH_EXTERN int uvch_loop_configure(uv_loop_t* loop, uvch_loop_option option, ui
  * on, before any other function of the library. Fork on the loop's own thread, or while that runs no callback. Messages that were
  * in the channels are delivered in both processes. Threads other than the one that forked do not exist in the child: what they
  * were about to send is not there, and senders that only they knew stay open, so such a channel gets no UV_EOF in the child. A
- * request that one of them was serving may end with UV_ECANCELED though its message has been delivered.
+ * request that one of them was serving may end with UV_ECANCELED though its message has been delivered, and places that one of
+ * them was about to grant stay reserved.
  *
  * Threads:  the only one there is.
  * Returns 0 (also for a loop without uvch handles), UV_EINVAL (NULL), UV_ENOMEM, UV_EMFILE. On an error nothing is delivered; it

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a channel has done so far. The claim word and the head count most of it. */
+#include <string.h>
+#include <uvch/stats.h>
+
+#include "core.h"
+#include "handle.h"
+#include "queue.h"
+
+/* relaxed, in all of it: numbers */
+static void fill_in(struct uvch__core* c, uvch_stats_t* stats) {
+  struct uvch__queue* q = atomic_load_explicit(&c->queue, memory_order_acquire); /* [W2] */
+  uint64_t dropped = atomic_load_explicit(&c->dropped, memory_order_acquire);    /* with the head that belongs to it */
+  uint64_t head = atomic_load_explicit(&c->head, memory_order_acquire);          /* [C2] */
+  uint64_t word = atomic_load_explicit(&c->word, memory_order_acquire);          /* [C1] */
+  struct uvch__port* port = uvch__home_port(&c->home);
+
+  memset(stats, 0, sizeof *stats);
+  stats->depth = uvch__len(c);
+  stats->capacity = c->capacity > 0 ? c->capacity : UINT64_MAX;
+  stats->reserved = uvch__word_reserved(c, word);
+  stats->received = head;
+  stats->dropped = dropped > 0 ? dropped - 1 : 0;
+  /* Once the receiver has closed what was claimed but neither received nor dropped was refused. The tail may have lost upper bits.
+   * */
+  stats->sent = head + (dropped > 0 ? stats->dropped : uvch__distance(c, head, uvch__word_tail(c, word)));
+  uvch__note_depth(c, stats->depth);
+  stats->high_water = atomic_load_explicit(&c->high_water, memory_order_relaxed);
+  stats->wakeups = atomic_load_explicit(&c->wakeups, memory_order_relaxed);
+  if (c->capacity > 0)
+    stats->full = atomic_load_explicit(&c->s.full, memory_order_relaxed);
+  if (port != NULL)
+    stats->budget_cuts = atomic_load_explicit(&port->budget_cuts, memory_order_relaxed);
+  if (q != NULL) {
+    stats->waiting = atomic_load_explicit(&q->waiting, memory_order_relaxed);
+    memcpy(stats->name, q->name, sizeof stats->name);
+  }
+}
+
+int uvch_mpsc_sender_get_stats(const uvch_mpsc_sender_t* tx, uvch_stats_t* stats) {
+  struct uvch__core* c = uvch__sender_core(tx);
+
+  if (tx == NULL || stats == NULL)
+    return UV_EINVAL;
+  if (c == NULL)
+    return UV_EBADF;
+  fill_in(c, stats);
+  return 0;
+}
+
+int uvch_mpsc_receiver_get_stats(const uvch_mpsc_receiver_t* rx, uvch_stats_t* stats) {
+  struct uvch__core* c = uvch__receiver_core(rx);
+
+  if (rx == NULL || stats == NULL)
+    return UV_EINVAL;
+  if (c == NULL)
+    return UV_EBADF;
+  fill_in(c, stats);
+  return 0;
+}
+
+static void print_one(uvch_handle_t* handle, void* arg) {
+  FILE* stream = arg;
+  uvch_stats_t stats = {0};
+  char capacity[24] = "-";
+
+  fprintf(stream, "[%c%c%c] %-8s %p", (handle->flags & UVCH__REF) != 0 ? 'R' : '-',
+          (handle->flags & UVCH__ACTIVE) != 0 ? 'A' : '-', (handle->flags & UVCH__CLOSING) != 0 ? 'C' : '-', "mpsc",
+          (void*) handle);
+  if ((handle->flags & UVCH__CLOSING) == 0) { /* then its channel may be gone */
+    fill_in(handle->core, &stats);
+    if (stats.capacity != UINT64_MAX)
+      snprintf(capacity, sizeof capacity, "%llu", (unsigned long long) stats.capacity);
+    fprintf(stream, " %s depth %llu/%s high %llu sent %llu received %llu reserved %llu full %llu waiting %llu wakeups %llu",
+            stats.name[0] != 0 ? stats.name : "-", (unsigned long long) stats.depth, capacity,
+            (unsigned long long) stats.high_water, (unsigned long long) stats.sent, (unsigned long long) stats.received,
+            (unsigned long long) stats.reserved, (unsigned long long) stats.full, (unsigned long long) stats.waiting,
+            (unsigned long long) stats.wakeups);
+  }
+  fputc('\n', stream);
+}
+
+void uvch_print_all(uv_loop_t* loop, FILE* stream) {
+  if (stream != NULL)
+    uvch_walk(loop, print_one, stream);
+}
