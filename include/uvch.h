@@ -6,6 +6,7 @@
  * on the loop's own thread. Its senders sit on any thread, with or without a loop.
  *
  *   mpsc    many senders, one receiver: work queues and commands. Bounded with backpressure, or unbounded.    <uvch/mpsc.h>
+ *   inbox   any thread lets a loop call a function, or stops it.                                              <uvch/inbox.h>
  *
  * What a channel has done so far: <uvch/stats.h>.
  *
@@ -14,9 +15,9 @@
  *   Results     0 or a count, or a negative libuv code; uv_strerror() knows every one of them.
  *   Callbacks   A call that returns an error never calls its callback. One that returns 0 calls it exactly once, from the loop,
  *               never from inside the call. After a handle's close callback no other callback of that handle comes.
- *   Memory      Handles and requests are the caller's and do not move. A handle's
+ *   Memory      Handles and requests are the caller's and do not move; the handle of an inbox is the library's. A handle's
  *               memory may be reused in or after its close callback, a request's from its callback on. Senders are small structs
- *               that may be copied by bytes, as a move; weak senders, and permits too.
+ *               that may be copied by bytes, as a move; weak senders, permits and inboxes too.
  *   Messages    Values of a size fixed at creation, copied in and out. A pointer is an 8-byte value; size 0 is a pure signal.
  *               An answer >= 0 takes the message (a count: as many, from the first); any error leaves it with the caller.
  *               What was taken is delivered once, or is given once to the channel's drop function.
@@ -35,8 +36,11 @@
  *   receiver without a loop                  one thread at a time
  *   sender: try_send, clone, counters        yes                yes, many at once through one struct
  *   sender, weak sender: *_wait              not on the receiver's loop: UV_EPERM; elsewhere yes
+ *   sender, weak sender, inbox: close        yes                yes; excludes other uses of that same struct
  *   permit: send, release, split             yes                yes; one thread at a time for one struct
  *   send, reserve, closed (requests), cancel on the loop that the request is made for
+ *   inbox: init                              yes                no: UV_EPERM once the loop has run
+ *   inbox: post, stop, clone                 yes                yes, many at once through one struct
  *   statistics                               yes                yes, as long as nobody closes that end
  *   from a signal handler                    only uvch_mpsc_try_send(), on some channels, see there
  */
@@ -47,6 +51,7 @@
 #include <uvch/alloc.h>
 #include <uvch/core.h>
 #include <uvch/mpsc.h>
+#include <uvch/inbox.h>
 #include <uvch/stats.h>
 
 #endif

@@ -12,7 +12,7 @@ static struct uvch__port* port_of(const uvch_handle_t* handle) {
 }
 
 static int is_handle(const uvch_handle_t* handle) {
-  return handle != NULL && handle->type == UVCH_MPSC_RECEIVER;
+  return handle != NULL && (handle->type == UVCH_MPSC_RECEIVER || handle->type == UVCH_INBOX);
 }
 
 void uvch__handle_init(uvch_handle_t* handle, uvch_handle_type type, void* core) {
@@ -133,6 +133,8 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
     uvch__port_add(port, &port->handles, handle->queue);
   if (port != NULL)
     uvch__port_close_handle(port, handle);
+  else if (home != NULL && (handle->flags & UVCH__OWNED) != 0)
+    uvch__port_own(home, handle); /* not freed at once: a walk may stand on it */
   if (home != NULL)
     uvch__port_unref(home);
   return 0;

@@ -8,6 +8,7 @@
 
 #include "port.h"
 
+/* In flags; 8 is UVCH__OWNED, which belongs to the port. */
 enum { UVCH__ACTIVE = 1, UVCH__REF = 2, UVCH__CLOSING = 4 };
 
 /* uvch__handle_init: a handle without a loop. */

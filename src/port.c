@@ -64,6 +64,23 @@ static void on_idle(uv_idle_t* idle) {
   run(UVCH__CONTAINER(idle, struct uvch__port, idle), BY_IDLE);
 }
 
+/* Handles that are the library's memory. */
+
+_Static_assert(sizeof(struct uvch__list) <= sizeof(((uvch_handle_t*) 0)->reserved), "fits the public struct");
+
+static struct uvch__list* owned_of(uvch_handle_t* handle) {
+  return (struct uvch__list*) (void*) handle->reserved;
+}
+
+void uvch__port_own(struct uvch__port* port, uvch_handle_t* handle) {
+  uvch__list_append(&port->owned, owned_of(handle));
+}
+
+static void free_owned(struct uvch__list* q) {
+  uvch__list_remove(q);
+  uvch__free(UVCH__CONTAINER(q, uvch_handle_t, reserved));
+}
+
 /* Reference counts. */
 
 void uvch__port_ref(struct uvch__port* port) {
@@ -73,6 +90,8 @@ void uvch__port_ref(struct uvch__port* port) {
 void uvch__port_unref(struct uvch__port* port) {
   if (atomic_fetch_sub_explicit(&port->refs, 1, memory_order_acq_rel) != 1) /* the last one sees what all others did */
     return;
+  while (!uvch__list_is_empty(&port->owned))
+    free_owned(port->owned.next);
   uvch__wake_free(port->wake);
   uvch__free(port);
 }
@@ -219,6 +238,8 @@ void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle) {
   port->closing_end = &handle->closing_next;
   port->closed++;
   port->live--;
+  if ((handle->flags & UVCH__OWNED) != 0)
+    uvch__port_own(port, handle);
   uvch__port_hold(port);
   turn_idle_on(port);
 }
@@ -244,6 +265,7 @@ int uvch__port_runs_here(struct uvch__port* port) {
 static void deliver_closed(struct uvch__port* port) {
   size_t until = port->closed; /* not those that close meanwhile */
   uvch_handle_t* handle;
+  int is_owned;
 
   while (port->delivered < until) {
     handle = port->closing;
@@ -253,8 +275,11 @@ static void deliver_closed(struct uvch__port* port) {
     port->delivered++;
     uvch__list_remove((struct uvch__list*) (void*) handle->queue);
     uvch__port_release(port);
+    is_owned = (handle->flags & UVCH__OWNED) != 0; /* others may be gone after the callback */
     if (handle->close_cb != NULL)
       handle->close_cb(handle);
+    if (is_owned)
+      free_owned(owned_of(handle));
   }
 }
 
@@ -512,6 +537,7 @@ static int make(uv_loop_t* loop, struct uvch__port** out) {
   uvch__list_init(&port->handles);
   port->closing_end = &port->closing;
   uvch__list_init(&port->reqs);
+  uvch__list_init(&port->owned);
   uvch__registry_add(port);
   turn_idle_on(port); /* an unused port goes away by itself */
   update_ref(port);

@@ -18,6 +18,10 @@
 struct uvch__port;
 struct uvch__endpoint;
 
+/* In a handle's flags: it is the library's memory. The port that brings its close callback frees it then; if none will come, as
+ * the program closed the port's libuv handles, with itself. */
+enum { UVCH__OWNED = 8 };
+
 struct uvch__endpoint_ops {
   /* Delivers, on the loop's thread, with the token in port->hand. User code that runs meanwhile may take it from there (a nested
    * run, a close); then the turn is over. To rest, or for its last callback, it takes the token out itself. A token left in the
@@ -71,7 +75,8 @@ struct uvch__port {
   uint64_t rested_at;
   struct uvch__list handles; /* until their close callback */
   struct uvch__list reqs;
-  uvch_handle_t* closing; /* oldest first */
+  struct uvch__list owned; /* closed handles that are to be freed, by `reserved` */
+  uvch_handle_t* closing;  /* oldest first */
   uvch_handle_t** closing_end;
   size_t closed;            /* handles that were ever put there */
   size_t delivered;         /* and their callbacks */
@@ -123,6 +128,9 @@ void uvch__port_remove(struct uvch__port* port, void* queue);
 
 /* uvch__port_close_handle: the close callback of one of its handles will come. The loop's thread. */
 void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle);
+
+/* uvch__port_own: a closed handle with UVCH__OWNED whose close callback will not come is freed with the port. The loop's thread. */
+void uvch__port_own(struct uvch__port* port, uvch_handle_t* handle);
 
 /* uvch__port_runs_here: 1 if the calling thread is known to run the loop. It serves refusals only. Any thread that holds the
  * port. */

@@ -66,8 +66,8 @@ static void print_one(uvch_handle_t* handle, void* arg) {
   char capacity[24] = "-";
 
   fprintf(stream, "[%c%c%c] %-8s %p", (handle->flags & UVCH__REF) != 0 ? 'R' : '-',
-          (handle->flags & UVCH__ACTIVE) != 0 ? 'A' : '-', (handle->flags & UVCH__CLOSING) != 0 ? 'C' : '-', "mpsc",
-          (void*) handle);
+          (handle->flags & UVCH__ACTIVE) != 0 ? 'A' : '-', (handle->flags & UVCH__CLOSING) != 0 ? 'C' : '-',
+          handle->type == UVCH_INBOX ? "inbox" : "mpsc", (void*) handle);
   if ((handle->flags & UVCH__CLOSING) == 0) { /* then its channel may be gone */
     fill_in(handle->core, &stats);
     if (stats.capacity != UINT64_MAX)

@@ -17,6 +17,7 @@ extern "C" {
 typedef enum {
   UVCH_UNKNOWN_HANDLE = 0,
   UVCH_MPSC_RECEIVER,
+  UVCH_INBOX,
 } uvch_handle_type;
 
 /* Request types. */
@@ -178,7 +179,7 @@ UVCH_EXTERN int uvch_cancel(uvch_req_t* req);
  * with uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request. A
  * program that closes them all the same gets no callbacks of the library on that loop any more, close callbacks that were due
  * included; senders get UV_EPIPE. It should cancel its waiting requests before and run the loop until their callbacks have come (a
- * reservation that has just been granted holds its places until then), and uvch_close() its receivers
+ * reservation that has just been granted holds its places until then), close its inboxes before, and uvch_close() its receivers
  * before or after.
  *
  * Threads:  the loop's. */
