@@ -8,7 +8,7 @@
  *   mpsc    many senders, one receiver: work queues and commands. Bounded with backpressure, or unbounded.    <uvch/mpsc.h>
  *   inbox   any thread lets a loop call a function, or stops it.                                              <uvch/inbox.h>
  *
- * What a channel has done so far: <uvch/stats.h>.
+ * Channels of one C type, checked by the compiler: <uvch/typed.h>. What a channel has done so far: <uvch/stats.h>.
  *
  * Rules that hold for every call
  *
@@ -53,5 +53,6 @@
 #include <uvch/mpsc.h>
 #include <uvch/inbox.h>
 #include <uvch/stats.h>
+#include <uvch/typed.h>
 
 #endif

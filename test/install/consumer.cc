@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The same in C++: the headers' declarations link, and a lambda without a capture is a callback. */
+ * The same in C++, once with the untyped calls and once with a typed channel: the headers' declarations link, and a lambda without
+ * a capture is a callback. */
 #include <cstdio>
 #include <cstring>
 #include <thread>
@@ -9,6 +10,12 @@
 namespace {
 
 constexpr int count = 1000;
+
+struct Number {
+  long value;
+};
+
+UVCH_MPSC_DEFINE(numbers, Number);
 
 struct Sum {
   long total = 0;
@@ -50,16 +57,55 @@ bool run(Sum& sum) {
   return result == 0 && sent && uv_loop_close(&loop) == 0;
 }
 
+bool run_typed(Sum& sum) {
+  uv_loop_t loop;
+  numbers_receiver_t rx;
+  numbers_sender_t tx;
+
+  if (uv_loop_init(&loop) != 0 || numbers_init(&loop, &rx, &tx, 16) != 0) {
+    return false;
+  }
+  rx.base.data = &sum;
+  int result = numbers_recv_start(&rx, [](numbers_receiver_t* self, int status, Number* number) {
+    auto& its = *static_cast<Sum*>(self->base.data);
+    if (status == UV_EOF) {
+      its.ends += numbers_close(self, nullptr) == 0;
+      return;
+    }
+    its.total += number->value;
+    its.messages++;
+  });
+  if (result != 0) {
+    return false;
+  }
+
+  bool sent = true;
+  std::thread thread([&tx, &sent] {
+    for (Number number{1}; number.value <= count; number.value++) {
+      sent = numbers_send_wait(&tx, &number) == 0 && sent;
+    }
+    sent = numbers_sender_close(&tx) == 0 && sent;
+  });
+  result = uv_run(&loop, UV_RUN_DEFAULT);
+  thread.join();
+  return result == 0 && sent && uv_loop_close(&loop) == 0;
+}
+
 } // namespace
 
 int main() {
   Sum sum;
+  Sum typed;
 
   if (uvch_version() != UVCH_VERSION_HEX || std::strcmp(uvch_version_string(), UVCH_VERSION_STRING) != 0) {
     std::fprintf(stderr, "consumer: headers are %s, the library is %s\n", UVCH_VERSION_STRING, uvch_version_string());
     return 1;
   }
-  if (!run(sum)) {
+  if (!run(sum) || !run_typed(typed)) {
+    return 1;
+  }
+  if (typed.total != sum.total || typed.messages != sum.messages || typed.ends != sum.ends) {
+    std::fprintf(stderr, "consumer: typed, %d messages, sum %ld, %d end\n", typed.messages, typed.total, typed.ends);
     return 1;
   }
   std::printf("%d messages, sum %ld, %d end\n", sum.messages, sum.total, sum.ends);

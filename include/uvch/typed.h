@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * mpsc channels of one C type, checked by the compiler. It costs nothing: each function is inline and only calls the untyped one.
+ *
+ *   UVCH_MPSC_DEFINE(lines, struct line);
+ *
+ * once, outside of functions, in a source file or a header, makes for messages of type `struct line`:
+ *
+ *   lines_item_t                                       the type itself
+ *   lines_sender_t, lines_weak_sender_t,               the ends, each a struct with the untyped one in its only member `base`;
+ *   lines_permit_t, lines_receiver_t                   a sender of another channel type cannot be passed for a lines_sender_t
+ *   lines_recv_cb, lines_recv_many_cb                  receive callbacks that get a lines_receiver_t* and messages as struct line*
+ *   lines_init(loop, &rx, &tx, capacity), lines_init_ex(loop, &rx, &tx, capacity, options)
+ *   lines_attach(loop, &rx), lines_close(&rx, cb)      uvch_attach(), uvch_close()
+ *   lines_recv_at(first, stride, i)                    in a lines_recv_many_cb: the i-th message, from 0
+ *   lines_try_send(), lines_send_wait(), ...           for every other uvch_mpsc_X() a lines_X() with the same arguments, in the
+ *                                                      same order and with the same results, documented in <uvch/mpsc.h>
+ *
+ * Requests, their callbacks, options and the drop function are the untyped ones. For what works on any handle, a pointer to a
+ * typed receiver may be cast to uvch_handle_t*, and its `data` is rx.base.data. To go over to the untyped calls, or to a library
+ * that uses them, pass &tx.base.
+ *
+ * `type` is any complete type that can be written before a name: give function pointers and arrays a typedef or put them into a
+ * struct. It is copied by bytes, so C++ refuses one that is not trivially copyable. One larger than UVCH_MPSC_ITEM_MAX does not
+ * compile. Messages of size 0, pure signals, have no C type: use the untyped calls.
+ *
+ * C++ refuses a wrong type. In C it is an error since gcc 14, while older compilers only warn: -Werror=incompatible-pointer-types
+ * makes it one. A void* passes for any message in C.
+ *
+ * Receive callbacks are cast: the library calls a lines_recv_cb as the uvch_mpsc_recv_cb that differs from it in what two of its
+ * pointers point to. Where indirect calls are checked for the exact type (-fsanitize=cfi-icall, -fsanitize=function), give
+ * uvch_mpsc_recv_start(&rx.base, cb) and uvch_mpsc_recv_many_start() untyped callbacks instead; the rest can stay typed. */
+#ifndef UVCH_TYPED_H
+#define UVCH_TYPED_H
+
+#include <uvch/core.h>
+#include <uvch/mpsc.h>
+
+/* UVCH_MPSC_DEFINE: define the typed channel `name` for messages of type `type`. Takes a semicolon. */
+#define UVCH_MPSC_DEFINE(name, type) \
+  UVCH_TYPED_TYPES_(name, type)      \
+  UVCH_TYPED_MAKING_(name)           \
+  UVCH_TYPED_SENDING_(name)          \
+  UVCH_TYPED_SENDING_MANY_(name)     \
+  UVCH_TYPED_PERMITS_(name)          \
+  UVCH_TYPED_WEAK_(name)             \
+  UVCH_TYPED_CLOSED_(name)           \
+  UVCH_TYPED_SENDER_ASKS_(name)      \
+  UVCH_TYPED_RECEIVING_(name)        \
+  UVCH_TYPED_RECEIVING_MANY_(name)   \
+  UVCH_TYPED_RECEIVER_ASKS_(name)    \
+  UVCH_TYPED_CHECKS_(type)
+
+/* All below is how it is done. Parameters end in _ because the program may have a variable of the plain name (-Wshadow). */
+
+#ifdef __GNUC__
+#define UVCH_TYPED_FN_ __attribute__((unused)) static inline
+#else
+#define UVCH_TYPED_FN_ static inline
+#endif
+
+/* Casts that a C++ compiler with -Wold-style-cast is content with too. */
+#ifdef __cplusplus
+#define UVCH_TYPED_CAST_(type, value) (reinterpret_cast<type>(value))
+#else
+#define UVCH_TYPED_CAST_(type, value) ((type) (value))
+#endif
+
+/* The untyped end in a typed one; NULL stays NULL. */
+#define UVCH_TYPED_BASE_(end) ((end) ? &(end)->base : NULL)
+
+/* A typed callback as an untyped one. By way of the one function type that -Wcast-function-type takes for any. */
+typedef void (*uvch_typed_any_cb_)(void);
+#define UVCH_TYPED_CB_(type, cb) UVCH_TYPED_CAST_(type, UVCH_TYPED_CAST_(uvch_typed_any_cb_, cb))
+
+/* What must hold for the type. Comes last: the program's semicolon ends it. */
+#ifdef __cplusplus
+#define UVCH_TYPED_CHECKS_(type)                                                                            \
+  static_assert(__is_trivially_copyable(type), #type " cannot be a message: it is not trivially copyable"); \
+  static_assert(sizeof(type) <= UVCH_MPSC_ITEM_MAX, #type " is larger than UVCH_MPSC_ITEM_MAX")
+#else
+#define UVCH_TYPED_CHECKS_(type) _Static_assert(sizeof(type) <= UVCH_MPSC_ITEM_MAX, #type " is larger than UVCH_MPSC_ITEM_MAX")
+#endif
+
+/* The types. */
+#define UVCH_TYPED_TYPES_(name, type)                                                      \
+  typedef type name##_item_t;                                                              \
+  typedef struct name##_sender_s {                                                         \
+    uvch_mpsc_sender_t base;                                                               \
+  } name##_sender_t;                                                                       \
+  typedef struct name##_weak_sender_s {                                                    \
+    uvch_mpsc_weak_sender_t base;                                                          \
+  } name##_weak_sender_t;                                                                  \
+  typedef struct name##_permit_s {                                                         \
+    uvch_mpsc_permit_t base;                                                               \
+  } name##_permit_t;                                                                       \
+  typedef struct name##_receiver_s {                                                       \
+    uvch_mpsc_receiver_t base;                                                             \
+  } name##_receiver_t;                                                                     \
+  typedef void (*name##_recv_cb)(name##_receiver_t * rx, int status, name##_item_t* item); \
+  typedef void (*name##_recv_many_cb)(name##_receiver_t * rx, int status, name##_item_t* first, size_t stride, size_t count);
+
+/* Making a channel, and its ends. */
+#define UVCH_TYPED_MAKING_(name)                                                                                               \
+  UVCH_TYPED_FN_ int name##_init(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_, size_t capacity_) {           \
+    return uvch_mpsc_init(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_item_t), capacity_);              \
+  }                                                                                                                            \
+  UVCH_TYPED_FN_ int name##_init_ex(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_, size_t capacity_,          \
+                                    const uvch_mpsc_options_t* options_) {                                                     \
+    return uvch_mpsc_init_ex(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_item_t), capacity_, options_); \
+  }                                                                                                                            \
+  UVCH_TYPED_FN_ int name##_attach(uv_loop_t* loop_, name##_receiver_t* rx_) {                                                 \
+    return uvch_attach(loop_, UVCH_TYPED_CAST_(uvch_handle_t*, rx_));                                                          \
+  }                                                                                                                            \
+  UVCH_TYPED_FN_ int name##_close(name##_receiver_t* rx_, uvch_close_cb cb_) {                                                 \
+    return uvch_close(UVCH_TYPED_CAST_(uvch_handle_t*, rx_), cb_);                                                             \
+  }                                                                                                                            \
+  UVCH_TYPED_FN_ int name##_sender_clone(const name##_sender_t* tx_, name##_sender_t* copy_) {                                 \
+    return uvch_mpsc_sender_clone(UVCH_TYPED_BASE_(tx_), UVCH_TYPED_BASE_(copy_));                                             \
+  }                                                                                                                            \
+  UVCH_TYPED_FN_ int name##_sender_close(name##_sender_t* tx_) {                                                               \
+    return uvch_mpsc_sender_close(UVCH_TYPED_BASE_(tx_));                                                                      \
+  }
+
+/* Sending. */
+#define UVCH_TYPED_SENDING_(name)                                                                                       \
+  UVCH_TYPED_FN_ int name##_try_send(const name##_sender_t* tx_, const name##_item_t* item_) {                          \
+    return uvch_mpsc_try_send(UVCH_TYPED_BASE_(tx_), item_);                                                            \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_send(uv_loop_t* loop_, uvch_mpsc_send_t* req_, const name##_sender_t* tx_,                  \
+                                 const name##_item_t* item_, uvch_mpsc_send_cb cb_) {                                   \
+    return uvch_mpsc_send(loop_, req_, UVCH_TYPED_BASE_(tx_), item_, cb_);                                              \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_send_wait(const name##_sender_t* tx_, const name##_item_t* item_) {                         \
+    return uvch_mpsc_send_wait(UVCH_TYPED_BASE_(tx_), item_);                                                           \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_send_timedwait(const name##_sender_t* tx_, const name##_item_t* item_, uint64_t timeout_) { \
+    return uvch_mpsc_send_timedwait(UVCH_TYPED_BASE_(tx_), item_, timeout_);                                            \
+  }
+
+/* Sending many. */
+#define UVCH_TYPED_SENDING_MANY_(name)                                                                                  \
+  UVCH_TYPED_FN_ int name##_try_send_many(const name##_sender_t* tx_, const name##_item_t* items_, size_t count_) {     \
+    return uvch_mpsc_try_send_many(UVCH_TYPED_BASE_(tx_), items_, count_);                                              \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_send_many(uv_loop_t* loop_, uvch_mpsc_send_t* req_, const name##_sender_t* tx_,             \
+                                      const name##_item_t* items_, size_t count_, uvch_mpsc_send_cb cb_) {              \
+    return uvch_mpsc_send_many(loop_, req_, UVCH_TYPED_BASE_(tx_), items_, count_, cb_);                                \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_send_many_wait(const name##_sender_t* tx_, const name##_item_t* items_, size_t count_) {    \
+    return uvch_mpsc_send_many_wait(UVCH_TYPED_BASE_(tx_), items_, count_);                                             \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_send_many_timedwait(const name##_sender_t* tx_, const name##_item_t* items_, size_t count_, \
+                                                uint64_t timeout_) {                                                    \
+    return uvch_mpsc_send_many_timedwait(UVCH_TYPED_BASE_(tx_), items_, count_, timeout_);                              \
+  }
+
+/* Permits. */
+#define UVCH_TYPED_PERMITS_(name)                                                                                       \
+  UVCH_TYPED_FN_ int name##_try_reserve(const name##_sender_t* tx_, size_t n_, name##_permit_t* permit_) {              \
+    return uvch_mpsc_try_reserve(UVCH_TYPED_BASE_(tx_), n_, UVCH_TYPED_BASE_(permit_));                                 \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_reserve(uv_loop_t* loop_, uvch_mpsc_reserve_t* req_, const name##_sender_t* tx_, size_t n_, \
+                                    name##_permit_t* permit_, uvch_mpsc_reserve_cb cb_) {                               \
+    return uvch_mpsc_reserve(loop_, req_, UVCH_TYPED_BASE_(tx_), n_, UVCH_TYPED_BASE_(permit_), cb_);                   \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_reserve_wait(const name##_sender_t* tx_, size_t n_, name##_permit_t* permit_) {             \
+    return uvch_mpsc_reserve_wait(UVCH_TYPED_BASE_(tx_), n_, UVCH_TYPED_BASE_(permit_));                                \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_reserve_timedwait(const name##_sender_t* tx_, size_t n_, name##_permit_t* permit_,          \
+                                              uint64_t timeout_) {                                                      \
+    return uvch_mpsc_reserve_timedwait(UVCH_TYPED_BASE_(tx_), n_, UVCH_TYPED_BASE_(permit_), timeout_);                 \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_permit_send(name##_permit_t* permit_, const name##_item_t* item_) {                         \
+    return uvch_mpsc_permit_send(UVCH_TYPED_BASE_(permit_), item_);                                                     \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_permit_release(name##_permit_t* permit_) {                                                  \
+    return uvch_mpsc_permit_release(UVCH_TYPED_BASE_(permit_));                                                         \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_permit_split(name##_permit_t* permit_, size_t n_, name##_permit_t* other_) {                \
+    return uvch_mpsc_permit_split(UVCH_TYPED_BASE_(permit_), n_, UVCH_TYPED_BASE_(other_));                             \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ size_t name##_permit_count(const name##_permit_t* permit_) {                                           \
+    return uvch_mpsc_permit_count(UVCH_TYPED_BASE_(permit_));                                                           \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_permit_get_sender(const name##_permit_t* permit_, name##_sender_t* tx_) {                   \
+    return uvch_mpsc_permit_get_sender(UVCH_TYPED_BASE_(permit_), UVCH_TYPED_BASE_(tx_));                               \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_permit_same_channel(const name##_permit_t* a_, const name##_permit_t* b_) {                 \
+    return uvch_mpsc_permit_same_channel(UVCH_TYPED_BASE_(a_), UVCH_TYPED_BASE_(b_));                                   \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_permit_same_channel_as_sender(const name##_permit_t* permit_, const name##_sender_t* tx_) { \
+    return uvch_mpsc_permit_same_channel_as_sender(UVCH_TYPED_BASE_(permit_), UVCH_TYPED_BASE_(tx_));                   \
+  }
+
+/* Weak senders. */
+#define UVCH_TYPED_WEAK_(name)                                                                                  \
+  UVCH_TYPED_FN_ int name##_sender_downgrade(const name##_sender_t* tx_, name##_weak_sender_t* weak_) {         \
+    return uvch_mpsc_sender_downgrade(UVCH_TYPED_BASE_(tx_), UVCH_TYPED_BASE_(weak_));                          \
+  }                                                                                                             \
+  UVCH_TYPED_FN_ int name##_weak_sender_upgrade(const name##_weak_sender_t* weak_, name##_sender_t* tx_) {      \
+    return uvch_mpsc_weak_sender_upgrade(UVCH_TYPED_BASE_(weak_), UVCH_TYPED_BASE_(tx_));                       \
+  }                                                                                                             \
+  UVCH_TYPED_FN_ int name##_weak_sender_clone(const name##_weak_sender_t* weak_, name##_weak_sender_t* copy_) { \
+    return uvch_mpsc_weak_sender_clone(UVCH_TYPED_BASE_(weak_), UVCH_TYPED_BASE_(copy_));                       \
+  }                                                                                                             \
+  UVCH_TYPED_FN_ int name##_weak_sender_close(name##_weak_sender_t* weak_) {                                    \
+    return uvch_mpsc_weak_sender_close(UVCH_TYPED_BASE_(weak_));                                                \
+  }                                                                                                             \
+  UVCH_TYPED_FN_ size_t name##_weak_sender_strong_count(const name##_weak_sender_t* weak_) {                    \
+    return uvch_mpsc_weak_sender_strong_count(UVCH_TYPED_BASE_(weak_));                                         \
+  }                                                                                                             \
+  UVCH_TYPED_FN_ size_t name##_weak_sender_weak_count(const name##_weak_sender_t* weak_) {                      \
+    return uvch_mpsc_weak_sender_weak_count(UVCH_TYPED_BASE_(weak_));                                           \
+  }
+
+/* Waiting for the end of the receiver. */
+#define UVCH_TYPED_CLOSED_(name)                                                                           \
+  UVCH_TYPED_FN_ int name##_closed(uv_loop_t* loop_, uvch_mpsc_closed_t* req_, const name##_sender_t* tx_, \
+                                   uvch_mpsc_closed_cb cb_) {                                              \
+    return uvch_mpsc_closed(loop_, req_, UVCH_TYPED_BASE_(tx_), cb_);                                      \
+  }                                                                                                        \
+  UVCH_TYPED_FN_ int name##_closed_wait(const name##_sender_t* tx_) {                                      \
+    return uvch_mpsc_closed_wait(UVCH_TYPED_BASE_(tx_));                                                   \
+  }                                                                                                        \
+  UVCH_TYPED_FN_ int name##_closed_timedwait(const name##_sender_t* tx_, uint64_t timeout_) {              \
+    return uvch_mpsc_closed_timedwait(UVCH_TYPED_BASE_(tx_), timeout_);                                    \
+  }
+
+/* What a sender can ask. */
+#define UVCH_TYPED_SENDER_ASKS_(name)                                                                   \
+  UVCH_TYPED_FN_ int name##_sender_is_closed(const name##_sender_t* tx_) {                              \
+    return uvch_mpsc_sender_is_closed(UVCH_TYPED_BASE_(tx_));                                           \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ size_t name##_sender_len(const name##_sender_t* tx_) {                                 \
+    return uvch_mpsc_sender_len(UVCH_TYPED_BASE_(tx_));                                                 \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ size_t name##_sender_capacity(const name##_sender_t* tx_) {                            \
+    return uvch_mpsc_sender_capacity(UVCH_TYPED_BASE_(tx_));                                            \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ size_t name##_sender_max_capacity(const name##_sender_t* tx_) {                        \
+    return uvch_mpsc_sender_max_capacity(UVCH_TYPED_BASE_(tx_));                                        \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ int name##_sender_same_channel(const name##_sender_t* a_, const name##_sender_t* b_) { \
+    return uvch_mpsc_sender_same_channel(UVCH_TYPED_BASE_(a_), UVCH_TYPED_BASE_(b_));                   \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ size_t name##_sender_strong_count(const name##_sender_t* tx_) {                        \
+    return uvch_mpsc_sender_strong_count(UVCH_TYPED_BASE_(tx_));                                        \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ size_t name##_sender_weak_count(const name##_sender_t* tx_) {                          \
+    return uvch_mpsc_sender_weak_count(UVCH_TYPED_BASE_(tx_));                                          \
+  }
+
+/* Receiving. */
+#define UVCH_TYPED_RECEIVING_(name)                                                                           \
+  UVCH_TYPED_FN_ int name##_recv_start(name##_receiver_t* rx_, name##_recv_cb cb_) {                          \
+    return uvch_mpsc_recv_start(UVCH_TYPED_BASE_(rx_), UVCH_TYPED_CB_(uvch_mpsc_recv_cb, cb_));               \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_recv_stop(name##_receiver_t* rx_) {                                               \
+    return uvch_mpsc_recv_stop(UVCH_TYPED_BASE_(rx_));                                                        \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_recv_shutdown(name##_receiver_t* rx_) {                                           \
+    return uvch_mpsc_recv_shutdown(UVCH_TYPED_BASE_(rx_));                                                    \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_try_recv(name##_receiver_t* rx_, name##_item_t* item_) {                          \
+    return uvch_mpsc_try_recv(UVCH_TYPED_BASE_(rx_), item_);                                                  \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_recv_wait(name##_receiver_t* rx_, name##_item_t* item_) {                         \
+    return uvch_mpsc_recv_wait(UVCH_TYPED_BASE_(rx_), item_);                                                 \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_recv_timedwait(name##_receiver_t* rx_, name##_item_t* item_, uint64_t timeout_) { \
+    return uvch_mpsc_recv_timedwait(UVCH_TYPED_BASE_(rx_), item_, timeout_);                                  \
+  }
+
+/* Receiving many. Between the messages of a callback there may be more than their size: recv_at finds them. */
+#define UVCH_TYPED_RECEIVING_MANY_(name)                                                                                         \
+  UVCH_TYPED_FN_ int name##_recv_many_start(name##_receiver_t* rx_, size_t max_, name##_recv_many_cb cb_) {                      \
+    return uvch_mpsc_recv_many_start(UVCH_TYPED_BASE_(rx_), max_, UVCH_TYPED_CB_(uvch_mpsc_recv_many_cb, cb_));                  \
+  }                                                                                                                              \
+  UVCH_TYPED_FN_ name##_item_t* name##_recv_at(name##_item_t* first_, size_t stride_, size_t i_) {                               \
+    return UVCH_TYPED_CAST_(name##_item_t*, UVCH_TYPED_CAST_(void*, UVCH_TYPED_CAST_(char*, first_) + stride_ * i_));            \
+  }                                                                                                                              \
+  UVCH_TYPED_FN_ int name##_try_recv_many(name##_receiver_t* rx_, name##_item_t* items_, size_t max_) {                          \
+    return uvch_mpsc_try_recv_many(UVCH_TYPED_BASE_(rx_), items_, max_);                                                         \
+  }                                                                                                                              \
+  UVCH_TYPED_FN_ int name##_recv_many_wait(name##_receiver_t* rx_, name##_item_t* items_, size_t max_) {                         \
+    return uvch_mpsc_recv_many_wait(UVCH_TYPED_BASE_(rx_), items_, max_);                                                        \
+  }                                                                                                                              \
+  UVCH_TYPED_FN_ int name##_recv_many_timedwait(name##_receiver_t* rx_, name##_item_t* items_, size_t max_, uint64_t timeout_) { \
+    return uvch_mpsc_recv_many_timedwait(UVCH_TYPED_BASE_(rx_), items_, max_, timeout_);                                         \
+  }
+
+/* What a receiver can ask. */
+#define UVCH_TYPED_RECEIVER_ASKS_(name)                                              \
+  UVCH_TYPED_FN_ int name##_receiver_is_closed(const name##_receiver_t* rx_) {       \
+    return uvch_mpsc_receiver_is_closed(UVCH_TYPED_BASE_(rx_));                      \
+  }                                                                                  \
+  UVCH_TYPED_FN_ int name##_receiver_is_empty(const name##_receiver_t* rx_) {        \
+    return uvch_mpsc_receiver_is_empty(UVCH_TYPED_BASE_(rx_));                       \
+  }                                                                                  \
+  UVCH_TYPED_FN_ size_t name##_receiver_len(const name##_receiver_t* rx_) {          \
+    return uvch_mpsc_receiver_len(UVCH_TYPED_BASE_(rx_));                            \
+  }                                                                                  \
+  UVCH_TYPED_FN_ size_t name##_receiver_capacity(const name##_receiver_t* rx_) {     \
+    return uvch_mpsc_receiver_capacity(UVCH_TYPED_BASE_(rx_));                       \
+  }                                                                                  \
+  UVCH_TYPED_FN_ size_t name##_receiver_max_capacity(const name##_receiver_t* rx_) { \
+    return uvch_mpsc_receiver_max_capacity(UVCH_TYPED_BASE_(rx_));                   \
+  }                                                                                  \
+  UVCH_TYPED_FN_ size_t name##_receiver_strong_count(const name##_receiver_t* rx_) { \
+    return uvch_mpsc_receiver_strong_count(UVCH_TYPED_BASE_(rx_));                   \
+  }                                                                                  \
+  UVCH_TYPED_FN_ size_t name##_receiver_weak_count(const name##_receiver_t* rx_) {   \
+    return uvch_mpsc_receiver_weak_count(UVCH_TYPED_BASE_(rx_));                     \
+  }
+
+#endif

@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Typed channels: what they define does what the untyped calls do. What the compiler refuses is in check_typed.sh. */
+#include "support.h"
+
+typedef struct line_s {
+  size_t length;
+  char text[20];
+} line_t;
+
+typedef struct point_s {
+  double x;
+  double y;
+  uint8_t color;
+} point_t;
+
+typedef void (*job_t)(size_t* counter);
+
+UVCH_MPSC_DEFINE(lines, line_t);
+UVCH_MPSC_DEFINE(points, point_t);
+UVCH_MPSC_DEFINE(jobs, job_t);
+UVCH_MPSC_DEFINE(names, const char*);
+
+#define COUNT 100
+
+static line_t line_of(size_t i) {
+  line_t line = {i % sizeof(line.text), ""};
+
+  memset(line.text, 'a' + (int) (i % 26), line.length);
+  return line;
+}
+
+static bool is_line(const line_t* line, size_t i) {
+  line_t want = line_of(i);
+
+  return line->length == want.length && memcmp(line->text, want.text, sizeof(want.text)) == 0;
+}
+
+static point_t point_of(size_t i) {
+  point_t point = {(double) i, -(double) i, (uint8_t) i};
+
+  return point;
+}
+
+static bool is_point(const point_t* point, size_t i) {
+  return point->x >= (double) i && point->x <= (double) i && point->y >= -(double) i && point->y <= -(double) i &&
+         point->color == (uint8_t) i;
+}
+
+/* A receiver's program: messages must be those that line_of() and point_of() tell, in order. */
+typedef struct sink_s {
+  size_t count;
+  size_t ends;
+  size_t closes;
+} sink_t;
+
+static void on_line(lines_receiver_t* rx, int status, line_t* line) {
+  sink_t* sink = rx->base.data;
+
+  if (status == UV_EOF) {
+    ck_assert_ptr_null(line);
+    sink->ends++;
+    ck_assert_int_eq(lines_close(rx, NULL), 0);
+    return;
+  }
+  ck_assert_int_eq(status, 0);
+  ck_assert(is_line(line, sink->count));
+  sink->count++;
+}
+
+static void on_point(points_receiver_t* rx, int status, point_t* point) {
+  sink_t* sink = rx->base.data;
+
+  if (status == UV_EOF) {
+    ck_assert_ptr_null(point);
+    sink->ends++;
+    ck_assert_int_eq(points_close(rx, NULL), 0);
+    return;
+  }
+  ck_assert_int_eq(status, 0);
+  ck_assert(is_point(point, sink->count));
+  sink->count++;
+}
+
+static void on_closed(uvch_handle_t* handle) {
+  sink_t* sink = handle->data;
+
+  sink->closes++;
+}
+
+START_TEST(typed_messages_come_out_as_they_went_in) {
+  lines_receiver_t line_rx;
+  lines_sender_t line_tx;
+  points_receiver_t point_rx;
+  points_sender_t point_tx;
+  line_t line;
+  point_t point;
+  size_t i;
+
+  ck_assert_int_eq(lines_init(NULL, &line_rx, &line_tx, COUNT), 0);
+  ck_assert_int_eq(points_init(NULL, &point_rx, &point_tx, UVCH_UNBOUNDED), 0);
+  for (i = 0; i < COUNT; i++) {
+    line = line_of(i);
+    point = point_of(i);
+    ck_assert_int_eq(lines_try_send(&line_tx, &line), 0);
+    ck_assert_int_eq(points_try_send(&point_tx, &point), 0);
+  }
+  ck_assert_int_eq(lines_try_send(&line_tx, &line), UV_EAGAIN);
+  for (i = 0; i < COUNT; i++) {
+    ck_assert_int_eq(i % 2 == 0 ? lines_try_recv(&line_rx, &line) : lines_recv_wait(&line_rx, &line), 0);
+    ck_assert(is_line(&line, i));
+    ck_assert_int_eq(i % 2 == 0 ? points_try_recv(&point_rx, &point) : points_recv_timedwait(&point_rx, &point, 0), 0);
+    ck_assert(is_point(&point, i));
+  }
+  ck_assert_int_eq(lines_try_recv(&line_rx, &line), UV_EAGAIN);
+  ck_assert_int_eq(points_recv_timedwait(&point_rx, &point, 0), UV_ETIMEDOUT);
+  ck_assert_int_eq(lines_sender_close(&line_tx), 0);
+  ck_assert_int_eq(points_sender_close(&point_tx), 0);
+  ck_assert_int_eq(lines_try_recv(&line_rx, &line), UV_EOF);
+  ck_assert_int_eq(points_recv_wait(&point_rx, &point), UV_EOF);
+  ck_assert_int_eq(lines_close(&line_rx, NULL), 0);
+  ck_assert_int_eq(points_close(&point_rx, NULL), 0);
+}
+END_TEST
+
+START_TEST(typed_callbacks_get_their_receiver_and_every_message) {
+  lines_receiver_t line_rx;
+  lines_sender_t line_tx;
+  points_receiver_t point_rx;
+  points_sender_t point_tx;
+  sink_t line_sink = {0, 0, 0};
+  sink_t point_sink = {0, 0, 0};
+  uv_loop_t loop;
+  size_t i;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(lines_init(&loop, &line_rx, &line_tx, UVCH_UNBOUNDED), 0);
+  ck_assert_int_eq(points_init(&loop, &point_rx, &point_tx, COUNT), 0);
+  line_rx.base.data = &line_sink;
+  point_rx.base.data = &point_sink;
+  ck_assert_int_eq(lines_recv_start(&line_rx, on_line), 0);
+  ck_assert_int_eq(lines_recv_start(&line_rx, on_line), UV_EALREADY);
+  ck_assert_int_eq(points_recv_start(&point_rx, on_point), 0);
+  for (i = 0; i < COUNT; i++) {
+    line_t line = line_of(i);
+    point_t point = point_of(i);
+
+    ck_assert_int_eq(lines_try_send(&line_tx, &line), 0);
+    ck_assert_int_eq(points_try_send(&point_tx, &point), 0);
+  }
+  ck_assert_int_eq(lines_sender_close(&line_tx), 0);
+  ck_assert_int_eq(points_sender_close(&point_tx), 0);
+  support_loop_end(&loop);
+  ck_assert_uint_eq(line_sink.count, COUNT);
+  ck_assert_uint_eq(line_sink.ends, 1);
+  ck_assert_uint_eq(point_sink.count, COUNT);
+  ck_assert_uint_eq(point_sink.ends, 1);
+}
+END_TEST
+
+/* A thread that sends lines and points, and waits for room. */
+typedef struct worker_s {
+  lines_sender_t line_tx;
+  points_sender_t point_tx;
+  support_result_t result;
+} worker_t;
+
+static void work(void* arg) {
+  worker_t* worker = arg;
+  size_t i;
+
+  for (i = 0; i < COUNT; i++) {
+    line_t line = line_of(i);
+    point_t point = point_of(i);
+
+    support_expect_eq(&worker->result, lines_send_wait(&worker->line_tx, &line), 0);
+    support_expect_eq(&worker->result, points_send_timedwait(&worker->point_tx, &point, UINT64_MAX), 0);
+  }
+  support_expect_eq(&worker->result, lines_sender_close(&worker->line_tx), 0);
+  support_expect_eq(&worker->result, points_sender_close(&worker->point_tx), 0);
+}
+
+START_TEST(a_thread_sends_typed_messages_to_a_loop) {
+  lines_receiver_t line_rx;
+  points_receiver_t point_rx;
+  worker_t worker;
+  sink_t line_sink = {0, 0, 0};
+  sink_t point_sink = {0, 0, 0};
+  uv_thread_t thread;
+  uv_loop_t loop;
+
+  memset(&worker, 0, sizeof(worker));
+  support_loop_init(&loop);
+  ck_assert_int_eq(lines_init(NULL, &line_rx, &worker.line_tx, 2), 0);
+  ck_assert_int_eq(lines_attach(&loop, &line_rx), 0);
+  ck_assert_int_eq(points_init(&loop, &point_rx, &worker.point_tx, 3), 0);
+  line_rx.base.data = &line_sink;
+  point_rx.base.data = &point_sink;
+  ck_assert_int_eq(lines_recv_start(&line_rx, on_line), 0);
+  ck_assert_int_eq(points_recv_start(&point_rx, on_point), 0);
+  support_spawn(&thread, work, &worker);
+  support_loop_end(&loop);
+  support_join(&thread);
+  support_result_check(&worker.result);
+  ck_assert_uint_eq(line_sink.count, COUNT);
+  ck_assert_uint_eq(line_sink.ends, 1);
+  ck_assert_uint_eq(point_sink.count, COUNT);
+  ck_assert_uint_eq(point_sink.ends, 1);
+}
+END_TEST
+
+static void on_sent(uvch_mpsc_send_t* req, int status) {
+  size_t* sent = req->data;
+
+  ck_assert_int_eq(status, 0);
+  *sent += 1;
+}
+
+START_TEST(a_typed_request_waits_and_a_typed_receiver_stops_shuts_down_and_closes) {
+  points_receiver_t rx;
+  points_sender_t tx;
+  uvch_mpsc_send_t reqs[2];
+  point_t points[2];
+  point_t point;
+  sink_t sink = {0, 0, 0};
+  size_t sent = 0;
+  uv_loop_t loop;
+  size_t i;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(points_init(&loop, &rx, &tx, 1), 0);
+  rx.base.data = &sink;
+  for (i = 0; i < 2; i++) {
+    points[i] = point_of(i);
+    reqs[i].data = &sent;
+    ck_assert_int_eq(points_send(&loop, &reqs[i], &tx, &points[i], on_sent), 0);
+  }
+  ck_assert_int_eq(points_recv_start(&rx, on_point), 0);
+  ck_assert_int_eq(points_recv_stop(&rx), 0);
+  ck_assert_int_eq(points_try_recv(&rx, &point), 0);
+  ck_assert(is_point(&point, 0));
+  support_loop_run(&loop);
+  ck_assert_uint_eq(sent, 2);
+  ck_assert_uint_eq(sink.count, 0);
+  ck_assert_int_eq(points_recv_shutdown(&rx), 0);
+  ck_assert_int_eq(points_try_send(&tx, &point), UV_EPIPE);
+  ck_assert_int_eq(points_try_recv(&rx, &point), 0);
+  ck_assert(is_point(&point, 1));
+  ck_assert_int_eq(points_try_recv(&rx, &point), UV_EOF);
+  ck_assert_int_eq(points_sender_close(&tx), 0);
+  ck_assert_int_eq(points_close(&rx, on_closed), 0);
+  ck_assert_int_eq(points_close(&rx, on_closed), UV_EALREADY);
+  support_loop_end(&loop);
+  ck_assert_uint_eq(sink.closes, 1);
+}
+END_TEST
+
+START_TEST(typed_senders_clone_and_tell_what_untyped_ones_tell) {
+  lines_receiver_t rx;
+  lines_receiver_t other_rx;
+  lines_sender_t tx;
+  lines_sender_t other_tx;
+  lines_sender_t copy;
+  line_t line = line_of(0);
+
+  ck_assert_int_eq(lines_init(NULL, &rx, &tx, 3), 0);
+  ck_assert_int_eq(lines_init(NULL, &other_rx, &other_tx, UVCH_UNBOUNDED), 0);
+  ck_assert_int_eq(lines_sender_clone(&tx, &copy), 0);
+  ck_assert_int_eq(lines_sender_same_channel(&tx, &copy), 1);
+  ck_assert_int_eq(lines_sender_same_channel(&tx, &other_tx), 0);
+  ck_assert_int_eq(lines_receiver_is_empty(&rx), 1);
+  ck_assert_int_eq(lines_try_send(&copy, &line), 0);
+  ck_assert_int_eq(lines_receiver_is_empty(&rx), 0);
+  ck_assert_uint_eq(lines_sender_len(&tx), 1);
+  ck_assert_uint_eq(lines_receiver_len(&rx), 1);
+  ck_assert_uint_eq(lines_sender_capacity(&tx), 2);
+  ck_assert_uint_eq(lines_receiver_capacity(&rx), 2);
+  ck_assert_uint_eq(lines_sender_max_capacity(&tx), 3);
+  ck_assert_uint_eq(lines_receiver_max_capacity(&rx), 3);
+  ck_assert_uint_eq(lines_sender_max_capacity(&other_tx), UVCH_UNBOUNDED);
+  ck_assert_int_eq(lines_sender_close(&tx), 0);
+  ck_assert_int_eq(lines_sender_is_closed(&tx), 1);
+  ck_assert_int_eq(lines_receiver_is_closed(&rx), 0);
+  ck_assert_int_eq(lines_sender_is_closed(&copy), 0);
+  ck_assert_int_eq(lines_close(&rx, NULL), 0);
+  ck_assert_int_eq(lines_sender_is_closed(&copy), 1);
+  ck_assert_int_eq(lines_sender_close(&copy), 0);
+  ck_assert_int_eq(lines_sender_close(&other_tx), 0);
+  ck_assert_int_eq(lines_receiver_is_closed(&other_rx), 1);
+  ck_assert_int_eq(lines_close(&other_rx, NULL), 0);
+}
+END_TEST
+
+static void count_up(size_t* counter) {
+  *counter += 1;
+}
+
+START_TEST(pointers_are_messages_too) {
+  static const char text[] = "name";
+  jobs_receiver_t job_rx;
+  jobs_sender_t job_tx;
+  names_receiver_t name_rx;
+  names_sender_t name_tx;
+  job_t job = count_up;
+  const char* name = text;
+  size_t counter = 0;
+
+  ck_assert_int_eq(jobs_init(NULL, &job_rx, &job_tx, 1), 0);
+  ck_assert_int_eq(names_init(NULL, &name_rx, &name_tx, 1), 0);
+  ck_assert_int_eq(jobs_try_send(&job_tx, &job), 0);
+  ck_assert_int_eq(names_try_send(&name_tx, &name), 0);
+  job = NULL;
+  name = NULL;
+  ck_assert_int_eq(jobs_try_recv(&job_rx, &job), 0);
+  ck_assert_int_eq(names_try_recv(&name_rx, &name), 0);
+  job(&counter);
+  ck_assert_uint_eq(counter, 1);
+  ck_assert_ptr_eq(name, text);
+  ck_assert_int_eq(jobs_sender_close(&job_tx), 0);
+  ck_assert_int_eq(names_sender_close(&name_tx), 0);
+  ck_assert_int_eq(jobs_close(&job_rx, NULL), 0);
+  ck_assert_int_eq(names_close(&name_rx, NULL), 0);
+}
+END_TEST
+
+static void drop_line(void* item, void* arg) {
+  size_t* dropped = arg;
+
+  ck_assert(is_line(item, *dropped));
+  *dropped += 1;
+}
+
+START_TEST(a_typed_channel_takes_options) {
+  lines_receiver_t rx;
+  lines_sender_t tx;
+  uvch_mpsc_options_t options;
+  size_t dropped = 0;
+  size_t i;
+
+  memset(&options, 0, sizeof(options));
+  options.drop = drop_line;
+  options.arg = &dropped;
+  ck_assert_int_eq(lines_init_ex(NULL, &rx, &tx, 4, &options), 0);
+  for (i = 0; i < 3; i++) {
+    line_t line = line_of(i);
+
+    ck_assert_int_eq(lines_try_send(&tx, &line), 0);
+  }
+  ck_assert_int_eq(lines_close(&rx, NULL), 0);
+  ck_assert_uint_eq(dropped, 3);
+  ck_assert_int_eq(lines_sender_close(&tx), 0);
+}
+END_TEST
+
+START_TEST(typed_calls_refuse_null_as_the_untyped_ones_do) {
+  lines_receiver_t rx;
+  lines_sender_t tx;
+  line_t line = line_of(0);
+
+  ck_assert_int_eq(lines_init(NULL, NULL, &tx, 1), UV_EINVAL);
+  ck_assert_int_eq(lines_init(NULL, &rx, NULL, 1), UV_EINVAL);
+  ck_assert_int_eq(lines_init(NULL, &rx, &tx, 1), 0);
+  ck_assert_int_eq(lines_try_send(NULL, &line), UV_EINVAL);
+  ck_assert_int_eq(lines_try_send(&tx, NULL), UV_EINVAL);
+  ck_assert_int_eq(lines_try_recv(NULL, &line), UV_EINVAL);
+  ck_assert_int_eq(lines_recv_start(NULL, on_line), UV_EINVAL);
+  ck_assert_int_eq(lines_recv_start(&rx, NULL), UV_EINVAL);
+  ck_assert_int_eq(lines_sender_clone(&tx, NULL), UV_EINVAL);
+  ck_assert_int_eq(lines_sender_is_closed(NULL), 1);
+  ck_assert_int_eq(lines_attach(NULL, &rx), UV_EINVAL);
+  ck_assert_int_eq(lines_close(NULL, NULL), UV_EINVAL);
+  ck_assert_int_eq(lines_sender_close(&tx), 0);
+  ck_assert_int_eq(lines_close(&rx, NULL), 0);
+}
+END_TEST
+
+START_TEST(the_messages_of_a_batch_are_found_by_their_stride) {
+  struct wide {
+    line_t line;
+    uint64_t gap;
+  } wide[3];
+  size_t i;
+
+  for (i = 0; i < 3; i++) {
+    ck_assert_ptr_eq(lines_recv_at(&wide[0].line, sizeof(wide[0]), i), &wide[i].line);
+  }
+}
+END_TEST
+
+/* Many at once, permits, weak senders, the end of the receiver. */
+
+static void on_lines(lines_receiver_t* rx, int status, line_t* first, size_t stride, size_t count) {
+  sink_t* sink = rx->base.data;
+  size_t i;
+
+  if (status == UV_EOF) {
+    ck_assert_ptr_null(first);
+    ck_assert_uint_eq(count, 0);
+    sink->ends++;
+    ck_assert_int_eq(lines_close(rx, NULL), 0);
+    return;
+  }
+  ck_assert_int_eq(status, 0);
+  ck_assert_uint_ge(count, 1);
+  ck_assert_uint_le(count, 4);
+  for (i = 0; i < count; i++) {
+    ck_assert(is_line(lines_recv_at(first, stride, i), sink->count));
+    sink->count++;
+  }
+}
+
+static void lines_of(line_t* lines, size_t count) {
+  size_t i;
+
+  for (i = 0; i < count; i++) {
+    lines[i] = line_of(i);
+  }
+}
+
+START_TEST(many_typed_messages_go_in_and_come_out_at_once) {
+  lines_receiver_t rx;
+  lines_sender_t tx;
+  line_t sent[10];
+  line_t got[10];
+  int i;
+
+  lines_of(sent, 10);
+  ck_assert_int_eq(lines_init(NULL, &rx, &tx, 8), 0);
+  ck_assert_int_eq(lines_try_send_many(&tx, sent, 10), 8);
+  ck_assert_int_eq(lines_try_send_many(&tx, &sent[8], 2), UV_EAGAIN);
+  ck_assert_int_eq(lines_try_recv_many(&rx, got, 3), 3);
+  ck_assert_int_eq(lines_send_many_wait(&tx, &sent[8], 1), 1);
+  ck_assert_int_eq(lines_send_many_timedwait(&tx, &sent[9], 1, 0), 1);
+  ck_assert_int_eq(lines_recv_many_wait(&rx, &got[3], 1), 1);
+  ck_assert_int_eq(lines_recv_many_timedwait(&rx, &got[4], 1, 0), 1);
+  for (i = 5; i < 10;) {
+    int n = lines_try_recv_many(&rx, &got[i], (size_t) (10 - i));
+
+    ck_assert_int_ge(n, 1);
+    i += n;
+  }
+  for (i = 0; i < 10; i++) {
+    ck_assert(is_line(&got[i], (size_t) i));
+  }
+  ck_assert_int_eq(lines_recv_many_timedwait(&rx, got, 1, 0), UV_ETIMEDOUT);
+  ck_assert_int_eq(lines_sender_close(&tx), 0);
+  ck_assert_int_eq(lines_try_recv_many(&rx, got, 1), UV_EOF);
+  ck_assert_int_eq(lines_close(&rx, NULL), 0);
+}
+END_TEST
+
+START_TEST(typed_callbacks_get_many_messages) {
+  lines_receiver_t rx;
+  lines_sender_t tx;
+  uvch_mpsc_send_t req;
+  line_t sent[20];
+  sink_t sink = {0, 0, 0};
+  size_t done = 0;
+  uv_loop_t loop;
+
+  lines_of(sent, 20);
+  support_loop_init(&loop);
+  ck_assert_int_eq(lines_init(&loop, &rx, &tx, 8), 0);
+  rx.base.data = &sink;
+  req.data = &done;
+  ck_assert_int_eq(lines_recv_many_start(&rx, 4, on_lines), 0);
+  ck_assert_int_eq(lines_send_many(&loop, &req, &tx, sent, 20, on_sent), 0);
+  ck_assert_int_eq(lines_sender_close(&tx), 0);
+  support_loop_end(&loop);
+  ck_assert_uint_eq(done, 1);
+  ck_assert_uint_eq(req.sent, 20);
+  ck_assert_uint_eq(sink.count, 20);
+  ck_assert_uint_eq(sink.ends, 1);
+}
+END_TEST
+
+static void on_reserved(uvch_mpsc_reserve_t* req, int status) {
+  size_t* reserved = req->data;
+
+  ck_assert_int_eq(status, 0);
+  *reserved += 1;
+}
+
+START_TEST(typed_permits_send_split_and_give_back) {
+  points_receiver_t rx;
+  points_sender_t tx;
+  points_sender_t other_tx;
+  points_permit_t permit;
+  points_permit_t other;
+  uvch_mpsc_reserve_t req;
+  size_t reserved = 0;
+  uv_loop_t loop;
+  point_t point;
+  size_t i;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(points_init(NULL, &rx, &tx, 4), 0);
+  ck_assert_int_eq(points_try_reserve(&tx, 4, &permit), 0);
+  ck_assert_uint_eq(points_permit_count(&permit), 4);
+  ck_assert_int_eq(points_try_reserve(&tx, 1, &other), UV_EAGAIN);
+  ck_assert_int_eq(points_reserve_timedwait(&tx, 1, &other, 0), UV_ETIMEDOUT);
+  ck_assert_int_eq(points_permit_split(&permit, 3, &other), 0);
+  ck_assert_uint_eq(points_permit_count(&permit), 1);
+  ck_assert_uint_eq(points_permit_count(&other), 3);
+  ck_assert_int_eq(points_permit_same_channel(&permit, &other), 1);
+  ck_assert_int_eq(points_permit_same_channel_as_sender(&permit, &tx), 1);
+  ck_assert_int_eq(points_permit_get_sender(&permit, &other_tx), 0);
+  ck_assert_int_eq(points_sender_same_channel(&tx, &other_tx), 1);
+  point = point_of(0);
+  ck_assert_int_eq(points_permit_send(&permit, &point), 0);
+  ck_assert_int_eq(points_permit_send(&permit, &point), UV_EBADF);
+  ck_assert_int_eq(points_permit_release(&other), 0);
+  ck_assert_uint_eq(points_sender_capacity(&tx), 3);
+  ck_assert_int_eq(points_reserve_wait(&tx, 1, &permit), 0);
+  req.data = &reserved;
+  ck_assert_int_eq(points_reserve(&loop, &req, &other_tx, 2, &other, on_reserved), 0);
+  support_loop_end(&loop);
+  ck_assert_uint_eq(reserved, 1);
+  ck_assert_uint_eq(points_permit_count(&other), 2);
+  point = point_of(1);
+  ck_assert_int_eq(points_permit_send(&permit, &point), 0);
+  point = point_of(2);
+  ck_assert_int_eq(points_permit_send(&other, &point), 0);
+  ck_assert_int_eq(points_permit_release(&other), 0);
+  ck_assert_int_eq(points_sender_close(&tx), 0);
+  ck_assert_int_eq(points_sender_close(&other_tx), 0);
+  for (i = 0; i < 3; i++) {
+    ck_assert_int_eq(points_try_recv(&rx, &point), 0);
+    ck_assert(is_point(&point, i));
+  }
+  ck_assert_int_eq(points_try_recv(&rx, &point), UV_EOF);
+  ck_assert_int_eq(points_close(&rx, NULL), 0);
+}
+END_TEST
+
+START_TEST(typed_weak_senders_become_senders_while_there_is_one) {
+  lines_receiver_t rx;
+  lines_sender_t tx;
+  lines_sender_t copy;
+  lines_weak_sender_t weak;
+  lines_weak_sender_t other;
+
+  ck_assert_int_eq(lines_init(NULL, &rx, &tx, 4), 0);
+  ck_assert_int_eq(lines_sender_downgrade(&tx, &weak), 0);
+  ck_assert_int_eq(lines_weak_sender_clone(&weak, &other), 0);
+  ck_assert_int_eq(lines_weak_sender_upgrade(&weak, &copy), 0);
+  ck_assert_int_eq(lines_sender_same_channel(&tx, &copy), 1);
+  ck_assert_uint_eq(lines_sender_strong_count(&tx), 2);
+  ck_assert_uint_eq(lines_sender_weak_count(&tx), 2);
+  ck_assert_uint_eq(lines_weak_sender_strong_count(&weak), 2);
+  ck_assert_uint_eq(lines_weak_sender_weak_count(&weak), 2);
+  ck_assert_uint_eq(lines_receiver_strong_count(&rx), 2);
+  ck_assert_uint_eq(lines_receiver_weak_count(&rx), 2);
+  ck_assert_int_eq(lines_sender_close(&tx), 0);
+  ck_assert_int_eq(lines_sender_close(&copy), 0);
+  ck_assert_int_eq(lines_weak_sender_upgrade(&weak, &tx), UV_EPIPE);
+  ck_assert_int_eq(lines_weak_sender_close(&weak), 0);
+  ck_assert_int_eq(lines_weak_sender_close(&other), 0);
+  ck_assert_int_eq(lines_close(&rx, NULL), 0);
+}
+END_TEST
+
+static void on_channel_closed(uvch_mpsc_closed_t* req, int status) {
+  size_t* told = req->data;
+
+  ck_assert_int_eq(status, 0);
+  *told += 1;
+}
+
+START_TEST(a_typed_sender_is_told_that_its_channel_is_closed) {
+  lines_receiver_t rx;
+  lines_sender_t tx;
+  uvch_mpsc_closed_t req;
+  size_t told = 0;
+  uv_loop_t loop;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(lines_init(NULL, &rx, &tx, 4), 0);
+  req.data = &told;
+  ck_assert_int_eq(lines_closed(&loop, &req, &tx, on_channel_closed), 0);
+  ck_assert_int_eq(lines_closed_timedwait(&tx, 0), UV_ETIMEDOUT);
+  ck_assert_int_eq(lines_close(&rx, NULL), 0);
+  ck_assert_int_eq(lines_closed_wait(&tx), 0);
+  support_loop_end(&loop);
+  ck_assert_uint_eq(told, 1);
+  ck_assert_int_eq(lines_sender_close(&tx), 0);
+}
+END_TEST
+
+int main(void) {
+  Suite* suite = suite_create("typed");
+  TCase* tcase = support_case(suite, "typed");
+
+  tcase_add_test(tcase, typed_messages_come_out_as_they_went_in);
+  tcase_add_test(tcase, typed_callbacks_get_their_receiver_and_every_message);
+  tcase_add_test(tcase, a_thread_sends_typed_messages_to_a_loop);
+  tcase_add_test(tcase, a_typed_request_waits_and_a_typed_receiver_stops_shuts_down_and_closes);
+  tcase_add_test(tcase, typed_senders_clone_and_tell_what_untyped_ones_tell);
+  tcase_add_test(tcase, pointers_are_messages_too);
+  tcase_add_test(tcase, a_typed_channel_takes_options);
+  tcase_add_test(tcase, typed_calls_refuse_null_as_the_untyped_ones_do);
+  tcase_add_test(tcase, the_messages_of_a_batch_are_found_by_their_stride);
+  tcase_add_test(tcase, many_typed_messages_go_in_and_come_out_at_once);
+  tcase_add_test(tcase, typed_callbacks_get_many_messages);
+  tcase_add_test(tcase, typed_permits_send_split_and_give_back);
+  tcase_add_test(tcase, typed_weak_senders_become_senders_while_there_is_one);
+  tcase_add_test(tcase, a_typed_sender_is_told_that_its_channel_is_closed);
+  return support_main(suite);
+}
