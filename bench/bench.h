@@ -18,8 +18,13 @@ enum variant { UVCH, COLD, BASELINE, VARIANTS };
 #define BIT(variant) (1U << (variant))
 #define ALL_VARIANTS (BIT(UVCH) | BIT(COLD) | BIT(BASELINE))
 
+/* How messages go in and come out, in flow.c. */
+enum manner { SINGLE, BATCHES, PERMITS };
+
 struct setup {
   enum variant variant;
+  enum manner manner;
+  unsigned int portion; /* messages in a batch, or places in a permit */
   size_t capacity;
   unsigned int producers;
   size_t channels;
@@ -61,6 +66,8 @@ struct bench_case {
   const char* name;
   run_fn run;
   unsigned int variants; /* bits */
+  enum manner manner;
+  unsigned int portion;
   size_t capacity;
   unsigned int producers;
   size_t channels;
@@ -85,11 +92,15 @@ struct section {
 extern const struct section sections[];
 extern const size_t section_count;
 
-/* flow.c: threads send to one loop; million messages per second. */
+/* flow.c: threads send to one loop; million messages per second, or nanoseconds per message. */
 void run_flow(const struct setup* setup, struct result* result);
+void run_flow_ns(const struct setup* setup, struct result* result);
 
 /* local.c: everything on one thread; nanoseconds. */
 void run_pairs(const struct setup* setup, struct result* result);
+void run_call_send(const struct setup* setup, struct result* result);
+void run_call_permit(const struct setup* setup, struct result* result);
+void run_call_many(const struct setup* setup, struct result* result);
 void run_burst_prepare(const struct setup* setup, struct result* result);
 void run_burst_callback(const struct setup* setup, struct result* result);
 

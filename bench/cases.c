@@ -27,6 +27,43 @@ static const struct bench_case more_producers[] = {
     .targets = { { TIMES_BASELINE, UVCH, 2 } } },
 };
 
+#define ONE_CALL(unit) .run = run_flow_ns, .variants = BIT(UVCH), .capacity = unit, .producers = 1, .count = 5 * MILLION
+
+static const struct bench_case batches_bounded[] = {
+  { .name = "one at a time", ONE_CALL(1024) },
+  { .name = "64 at a time", ONE_CALL(1024), .manner = BATCHES, .portion = 64,
+    .targets = { { TIMES_FIRST, UVCH, 0.5 } } },
+};
+
+static const struct bench_case batches_unbounded[] = {
+  { .name = "one at a time", ONE_CALL(UVCH_UNBOUNDED) },
+  { .name = "64 at a time", ONE_CALL(UVCH_UNBOUNDED), .manner = BATCHES, .portion = 64,
+    .targets = { { TIMES_FIRST, UVCH, 0.5 } } },
+};
+
+static const struct bench_case permits[] = {
+  { .name = "send_wait", ONE_CALL(1024) },
+  { .name = "a permit for each message", ONE_CALL(1024), .manner = PERMITS, .portion = 1,
+    .targets = { { TIMES_FIRST, UVCH, 1.5 } } },
+  { .name = "a permit for 64", ONE_CALL(1024), .manner = PERMITS, .portion = 64,
+    .targets = { { TIMES_FIRST, UVCH, 1.5 } } },
+};
+
+static const struct bench_case handing_over[] = {
+  { .name = "a thread in send_wait, capacity 1", .run = run_flow_ns, .variants = BIT(UVCH) | BIT(COLD) | BIT(BASELINE), .capacity = 1,
+    .producers = 1, .count = MILLION / 2, .slow_count = MILLION / 20 },
+};
+
+static const struct bench_case call_costs[] = {
+  { .name = "try_send", .run = run_call_send, .variants = BIT(UVCH), .capacity = 1024, .count = 5 * MILLION },
+  { .name = "try_reserve of 1, permit_send", .run = run_call_permit, .variants = BIT(UVCH), .capacity = 1024, .portion = 1,
+    .count = 5 * MILLION, .targets = { { TIMES_FIRST, UVCH, 1.5 } } },
+  { .name = "try_reserve of 64, permit_send 64 times", .run = run_call_permit, .variants = BIT(UVCH), .capacity = 1024,
+    .portion = 64, .count = 5 * MILLION, .targets = { { TIMES_FIRST, UVCH, 1.5 } } },
+  { .name = "try_send_many of 64", .run = run_call_many, .variants = BIT(UVCH), .capacity = 1024, .portion = 64,
+    .count = 5 * MILLION, .targets = { { TIMES_FIRST, UVCH, 0.5 } } },
+};
+
 static const struct bench_case pairs[] = {
   { .name = "capacity 1,024", .run = run_pairs, .variants = TWO, .capacity = 1024, .count = 5 * MILLION,
     .targets = { { AT_MOST, UVCH, 20 } } },
@@ -100,6 +137,16 @@ const struct section sections[] = {
     .more_is_better = 1, .metrics = COUNTS, CASES(more_producers) },
   { .id = "pairs", .title = "try_send and try_recv on one thread, no loop turn: nanoseconds per pair",
     .metrics = BIT(CPU) | BIT(INSTRUCTIONS), CASES(pairs) },
+  { .id = "batches", .title = "Batches, one producer thread to one loop, capacity 1,024: nanoseconds per message",
+    .metrics = BIT(CPU) | BIT(SYSCALLS), CASES(batches_bounded) },
+  { .id = "batches-unbounded", .title = "Batches, one producer thread to one loop, unbounded: nanoseconds per message",
+    .metrics = BIT(CPU) | BIT(SYSCALLS), CASES(batches_unbounded) },
+  { .id = "permits", .title = "Permits, one producer thread to one loop, capacity 1,024: nanoseconds per message",
+    .metrics = BIT(CPU) | BIT(SYSCALLS), CASES(permits) },
+  { .id = "calls", .title = "Calls that put messages in, one thread, into a channel with room: nanoseconds per message",
+    .metrics = BIT(CPU), CASES(call_costs) },
+  { .id = "hand-over", .title = "Hand-over, every message waits for the one before: nanoseconds per message",
+    .metrics = BIT(CPU) | BIT(SYSCALLS), CASES(handing_over) },
   { .id = "bursts", .title = "Bursts of 64 sent and delivered on one loop: nanoseconds per message",
     .metrics = COUNTS, CASES(bursts) },
   { .id = "wake-local", .title = "Wake-up of one of N idle channels by a send on the loop's thread: microseconds, median",

@@ -12,6 +12,7 @@
 #define PLACE_MASK (((uint64_t) 1 << ID_SHIFT) - 1)
 #define PHASES 2 /* the first one warms up */
 #define PORTION 4096
+#define BATCH_MAX 64
 
 struct sink {
   struct result* result;
@@ -29,6 +30,7 @@ struct producer {
   uint64_t start;
   int peer;
   int wait;
+  const struct setup* setup;
   uvch_mpsc_sender_t tx;
   baseline_t* base;
   uv_barrier_t* barrier;
@@ -57,6 +59,15 @@ static void on_uvch(uvch_mpsc_receiver_t* rx, int status, void* item) {
   sink_take(sink, *(const uint64_t*) item);
 }
 
+static void on_uvch_many(uvch_mpsc_receiver_t* rx, int status, void* first, size_t stride, size_t count) {
+  struct sink* sink = (struct sink*) rx->data;
+  size_t i;
+
+  check(sink->result, status, "receive");
+  for (i = 0; i < count; i++)
+    sink_take(sink, *(const uint64_t*) (const void*) ((const char*) first + i * stride));
+}
+
 static void on_base(baseline_t* ch, uint64_t message) {
   sink_take((struct sink*) ch->data, message);
 }
@@ -78,6 +89,33 @@ static inline void send_some(struct producer* p, uint64_t count, int peer, int w
   p->place += count;
 }
 
+static void send_batches(struct producer* p, uint64_t count) {
+  uint64_t messages[BATCH_MAX];
+  uint64_t sent, i;
+
+  for (sent = 0; sent < count; sent += i) {
+    for (i = 0; i < p->setup->portion && sent + i < count; i++)
+      messages[i] = p->id << ID_SHIFT | (p->place + sent + i);
+    if (uvch_mpsc_send_many_wait(&p->tx, messages, (size_t) i) != (int) i)
+      fail(p->result, "a batch did not go in");
+  }
+  p->place += count;
+}
+
+static void send_permits(struct producer* p, uint64_t count) {
+  uvch_mpsc_permit_t permit = {0};
+  uint64_t message = p->id << ID_SHIFT | p->place;
+  uint64_t end = message + count;
+
+  for (; message != end; message++) {
+    if (uvch_mpsc_permit_count(&permit) == 0)
+      check(p->result, uvch_mpsc_reserve_wait(&p->tx, p->setup->portion, &permit), "uvch_mpsc_reserve_wait");
+    check(p->result, uvch_mpsc_permit_send(&permit, &message), "uvch_mpsc_permit_send");
+  }
+  uvch_mpsc_permit_release(&permit);
+  p->place += count;
+}
+
 static void produce(void* arg) {
   struct producer* p = (struct producer*) arg;
   int64_t left;
@@ -90,7 +128,11 @@ static void produce(void* arg) {
     p->start = uv_hrtime();
     while ((left = atomic_fetch_sub(&p->left[phase], PORTION)) > 0) {
       uint64_t count = left < PORTION ? (uint64_t) left : PORTION;
-      if (p->peer && p->wait)
+      if (p->setup->manner == BATCHES)
+        send_batches(p, count);
+      else if (p->setup->manner == PERMITS)
+        send_permits(p, count);
+      else if (p->peer && p->wait)
         send_some(p, count, 1, 1);
       else if (p->peer)
         send_some(p, count, 1, 0);
@@ -111,6 +153,7 @@ static void start_producers(struct producer* producers, const struct setup* setu
     p = &producers[i];
     p->id = i;
     p->left = left;
+    p->setup = setup;
     p->peer = ch->peer;
     p->wait = setup->capacity != UVCH_UNBOUNDED;
     p->base = &ch->base;
@@ -138,6 +181,10 @@ void run_flow(const struct setup* setup, struct result* result) {
   check(result, uv_barrier_init(&barrier, setup->producers + 1), "uv_barrier_init");
   sink.loop = &loop;
   chan_open(&ch, &loop, setup, on_uvch, on_base, &sink, result);
+  if (setup->manner == BATCHES) {
+    check(result, uvch_mpsc_recv_stop(&ch.rx), "uvch_mpsc_recv_stop");
+    check(result, uvch_mpsc_recv_many_start(&ch.rx, setup->portion, on_uvch_many), "uvch_mpsc_recv_many_start");
+  }
   start_producers(producers, setup, &ch, &barrier, left, result);
 
   for (phase = 0; phase < PHASES; phase++) {
@@ -161,4 +208,9 @@ void run_flow(const struct setup* setup, struct result* result) {
   uv_run(&loop, UV_RUN_NOWAIT);
   result->wall_ns = sink.end - start;
   result->value = (double) result->messages * 1000 / (double) result->wall_ns;
+}
+
+void run_flow_ns(const struct setup* setup, struct result* result) {
+  run_flow(setup, result);
+  result->value = 1000 / result->value;
 }

@@ -37,6 +37,76 @@ void run_pairs(const struct setup* setup, struct result* result) {
   result->value = (double) result->wall_ns / (double) count;
 }
 
+/* Rounds of 512 messages; the time in which they are taken out again does not count. */
+#define ROUND 512
+
+typedef void (*round_fn)(const struct setup* setup, struct chan* ch, struct result* result);
+
+static void run_calls(const struct setup* setup, struct result* result, round_fn put_in) {
+  static struct chan ch;
+  uint64_t taken[ROUND];
+  uint64_t start, spent = 0, rounds = setup->count / ROUND, i;
+  struct meter meter;
+  uv_loop_t loop;
+
+  check(result, uv_loop_init(&loop), "uv_loop_init");
+  chan_open(&ch, &loop, setup, NULL, NULL, NULL, result);
+  place(0);
+  meter_start(&meter);
+  for (i = 0; i < rounds; i++) {
+    start = uv_hrtime();
+    put_in(setup, &ch, result);
+    spent += uv_hrtime() - start;
+    if (uvch_mpsc_try_recv_many(&ch.rx, taken, ROUND) != ROUND)
+      fail(result, "messages are missing");
+  }
+  meter_stop(&meter, result);
+  result->messages = rounds * ROUND;
+  result->value = (double) spent / (double) result->messages;
+}
+
+static void put_single(const struct setup* setup, struct chan* ch, struct result* result) {
+  uint64_t i;
+
+  (void) setup;
+  for (i = 0; i < ROUND; i++)
+    if (uvch_mpsc_try_send(&ch->tx, &i) != 0)
+      fail(result, "no room");
+}
+
+static void put_permits(const struct setup* setup, struct chan* ch, struct result* result) {
+  uvch_mpsc_permit_t permit = {0};
+  uint64_t i;
+
+  for (i = 0; i < ROUND; i++) {
+    if (i % setup->portion == 0 && uvch_mpsc_try_reserve(&ch->tx, setup->portion, &permit) != 0)
+      fail(result, "no room");
+    if (uvch_mpsc_permit_send(&permit, &i) != 0)
+      fail(result, "a permit failed");
+  }
+}
+
+static void put_batches(const struct setup* setup, struct chan* ch, struct result* result) {
+  uint64_t messages[ROUND] = {0};
+  uint64_t i;
+
+  for (i = 0; i < ROUND; i += setup->portion)
+    if (uvch_mpsc_try_send_many(&ch->tx, messages, setup->portion) != (int) setup->portion)
+      fail(result, "no room");
+}
+
+void run_call_send(const struct setup* setup, struct result* result) {
+  run_calls(setup, result, put_single);
+}
+
+void run_call_permit(const struct setup* setup, struct result* result) {
+  run_calls(setup, result, put_permits);
+}
+
+void run_call_many(const struct setup* setup, struct result* result) {
+  run_calls(setup, result, put_batches);
+}
+
 static void send_burst(struct burst* b) {
   int i;
 

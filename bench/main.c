@@ -113,7 +113,12 @@ static void parse(struct options* options, int argc, char** argv) {
 }
 
 static struct setup setup_of(const struct bench_case* c, enum variant variant, int quick) {
-  struct setup setup = {.variant = variant, .capacity = c->capacity, .producers = c->producers, .channels = c->channels};
+  struct setup setup = {.variant = variant,
+                        .manner = c->manner,
+                        .portion = c->portion,
+                        .capacity = c->capacity,
+                        .producers = c->producers,
+                        .channels = c->channels};
 
   setup.count = variant != UVCH && c->slow_count != 0 ? c->slow_count : c->count;
   if (quick)

@@ -114,7 +114,7 @@ static unsigned int print_target(FILE* out, const struct section* section, const
       break;
     case TIMES_FIRST:
       got = value >= 0 && first[target->variant] > 0 ? value / first[target->variant] : NONE;
-      suffix = "x of 1 channel";
+      suffix = "x of the first row";
       break;
     case TIMES_COLD:
       got = value >= 0 && row[COLD] > 0 ? value / row[COLD] : NONE;
