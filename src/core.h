@@ -25,7 +25,9 @@
  *                that slot next
  *   [C3] cached  the head as some sender saw it: release and acquire, since it hands [C2] on to other senders
  *   [C4] refs    decremented acq_rel: who makes it 0 sees what all others did
- *   [C5] debt    add, acq_rel: who makes it even sees what all others did */
+ *   [C5] debt    add, acq_rel: who makes it even sees what all others did
+ *   [C6] dropped stored with release by the receiver that closes, after its last head; loaded with acquire by statistics, which
+ *                take the head of before or after the close together with it */
 #ifndef UVCH_SRC_CORE_H
 #define UVCH_SRC_CORE_H
 

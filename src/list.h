@@ -35,15 +35,4 @@ static inline void uvch__list_remove(struct uvch__list* node) {
   uvch__list_init(node);
 }
 
-/* Moves all members of `from` to the empty list `to`. */
-static inline void uvch__list_move(struct uvch__list* from, struct uvch__list* to) {
-  uvch__list_init(to);
-  if (uvch__list_is_empty(from))
-    return;
-  *to = *from;
-  to->next->prev = to;
-  to->prev->next = to;
-  uvch__list_init(from);
-}
-
 #endif

@@ -3,8 +3,7 @@
  * Making a channel, and what can be asked of it. */
 #include <string.h>
 
-#include "core.h"
-#include "handle.h"
+#include "receiver.h"
 
 static int check_options(const uvch_mpsc_options_t* options) {
   if (options == NULL)
@@ -119,9 +118,7 @@ int uvch_mpsc_receiver_is_empty(const uvch_mpsc_receiver_t* rx) {
 size_t uvch_mpsc_receiver_len(const uvch_mpsc_receiver_t* rx) {
   struct uvch__core* c = uvch__receiver_core(rx);
 
-  if (c == NULL)
-    return 0;
-  return (size_t) uvch__distance(c, c->next, uvch__word_tail(c, atomic_load_explicit(&c->word, memory_order_acquire))); /* [C1] */
+  return c != NULL ? (size_t) uvch__depth(c) : 0;
 }
 
 size_t uvch_mpsc_receiver_capacity(const uvch_mpsc_receiver_t* rx) {

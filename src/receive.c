@@ -114,7 +114,7 @@ void uvch__receiver_close(uvch_mpsc_receiver_t* rx) {
   if (c->capacity > 0 ? sweep_ring(c, tail, &sweep) : uvch__blocks_sweep(c, tail, &sweep))
     token = 1;
   atomic_store_explicit(&c->head, c->next, memory_order_release);              /* [C2] */
-  atomic_store_explicit(&c->dropped, sweep.dropped + 1, memory_order_release); /* statistics: with the head before it */
+  atomic_store_explicit(&c->dropped, sweep.dropped + 1, memory_order_release); /* [C6] */
   uvch__settle_begin(c, sweep.unpublished);
   uvch__ask_closed(c);
   if (port == NULL)

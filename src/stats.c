@@ -11,7 +11,7 @@
 /* relaxed, in all of it: numbers */
 static void fill_in(struct uvch__core* c, uvch_stats_t* stats) {
   struct uvch__queue* q = atomic_load_explicit(&c->queue, memory_order_acquire); /* [W2] */
-  uint64_t dropped = atomic_load_explicit(&c->dropped, memory_order_acquire);    /* with the head that belongs to it */
+  uint64_t dropped = atomic_load_explicit(&c->dropped, memory_order_acquire);    /* [C6] */
   uint64_t head = atomic_load_explicit(&c->head, memory_order_acquire);          /* [C2] */
   uint64_t word = atomic_load_explicit(&c->word, memory_order_acquire);          /* [C1] */
   struct uvch__port* port = uvch__home_port(&c->home);
