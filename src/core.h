@@ -322,9 +322,6 @@ int uvch__try_send_many(struct uvch__core* c, const void* items, size_t count);
  * between its parts. */
 int uvch__try_send_all(struct uvch__core* c, const void* items, size_t count);
 
-/* request.c: a request of a forked child's port: done, unless it is still queued. */
-void uvch__request_refork(uvch_req_t* req, struct uvch__port* port);
-
 /* receive.c: taking messages out. */
 
 /* What a receiver finds that closes. */
@@ -339,10 +336,8 @@ struct uvch__sweep {
 void uvch__sweep_slot(struct uvch__core* c, struct uvch__slot* s, struct uvch__sweep* sweep, int* parked);
 
 extern const struct uvch__endpoint_ops uvch__receiver_ops;
-void uvch__receiver_attach(uvch_mpsc_receiver_t* rx, struct uvch__port* port);
-void uvch__receiver_close(uvch_mpsc_receiver_t* rx);
 
-/* The token is with the receiver again, wherever it was. */
-void uvch__receiver_refork(struct uvch__core* c);
+/* fork.c: takes back what threads that do not exist any more were in the middle of. */
+void uvch__core_refork(struct uvch__core* c);
 
 #endif

@@ -64,7 +64,7 @@ static void leave(struct uvch__core* c) {
   if (c->capacity == 0)
     uvch__settle(c, 1);
   if (c->in_hand == 0)
-    uvch__core_unref(c); /* the receiver's, left by uvch__receiver_close() */
+    uvch__core_unref(c); /* the receiver's, left by the close */
 }
 
 /* Delivers `n` messages. 0: the core may be gone. */
@@ -178,4 +178,8 @@ static void drop(struct uvch__endpoint* ep) {
   uvch__core_unref(c); /* the token's */
 }
 
-const struct uvch__endpoint_ops uvch__receiver_ops = {turn, drop};
+static int is_dead(struct uvch__endpoint* ep) {
+  return uvch__core_of(ep)->rx == NULL;
+}
+
+const struct uvch__endpoint_ops uvch__receiver_ops = {turn, drop, is_dead};

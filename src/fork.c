@@ -11,6 +11,7 @@
 #include "handle.h"
 #include "queue.h"
 #include "registry.h"
+#include "request.h"
 
 /* A place in the channel that only moves forward. */
 struct cursor {
@@ -53,32 +54,31 @@ static void close_gaps(struct uvch__core* c) {
     uvch__blocks_refork(c);
 }
 
+void uvch__core_refork(struct uvch__core* c) {
+  close_gaps(c);
+  uvch__queue_refork(c);
+}
+
 static void refork_requests(struct uvch__port* port) {
   struct uvch__list* q;
 
   for (q = port->reqs.next; q != &port->reqs; q = q->next)
-    uvch__request_refork(UVCH__CONTAINER(q, uvch_req_t, queue), port);
+    uvch__request_refork(UVCH__CONTAINER(q, uvch_req_t, queue));
 }
 
 static void refork_receivers(struct uvch__port* port) {
   struct uvch__list* q;
 
-  for (q = port->handles.next; q != &port->handles; q = q->next) {
-    uvch_handle_t* handle = UVCH__CONTAINER(q, uvch_handle_t, queue);
-    if ((handle->flags & UVCH__CLOSING) == 0) {
-      close_gaps(handle->core);
-      uvch__queue_refork(handle->core);
-      uvch__receiver_refork(handle->core);
-    }
-  }
+  for (q = port->handles.next; q != &port->handles; q = q->next)
+    uvch__handle_refork(UVCH__CONTAINER(q, uvch_handle_t, queue));
 }
 
 /* Tokens that were in the port: those of closed receivers end, the others are given again below. */
 static void drop_dead(struct uvch__endpoint* ep) {
   while (ep != NULL) {
     struct uvch__endpoint* next = (struct uvch__endpoint*) ep->next;
-    if (ep->ops == &uvch__receiver_ops && uvch__core_of(ep)->rx == NULL)
-      uvch__core_unref(uvch__core_of(ep));
+    if (ep->ops->is_dead != NULL && ep->ops->is_dead(ep))
+      ep->ops->drop(ep);
     ep = next;
   }
 }
@@ -99,6 +99,7 @@ int uvch_loop_fork(uv_loop_t* loop) {
     return err;
   drop_dead(chain);
   refork_requests(port);
+  uvch__port_forget(port); /* a last sender that ended there may have posted a receiver */
   refork_receivers(port);
   return 0;
 }

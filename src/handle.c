@@ -3,16 +3,16 @@
  * Handles, and the functions of their loop that walk over them. */
 #include "handle.h"
 
-#include "core.h"
+#include "list.h"
 #include "registry.h"
 
-/* The port of a handle that has a loop. The channel holds it, so it is there even when it is closed. */
-static struct uvch__port* port_of(const uvch_handle_t* handle) {
-  return uvch__home_port(&((struct uvch__core*) handle->core)->home);
-}
+static const struct uvch__handle_ops* const ops[] = {
+    [UVCH_MPSC_RECEIVER] = &uvch__mpsc_handle,
+    [UVCH_INBOX] = &uvch__mpsc_handle,
+};
 
 static int is_handle(const uvch_handle_t* handle) {
-  return handle != NULL && (handle->type == UVCH_MPSC_RECEIVER || handle->type == UVCH_INBOX);
+  return handle != NULL && handle->type > UVCH_UNKNOWN_HANDLE && handle->type < sizeof ops / sizeof ops[0];
 }
 
 void uvch__handle_init(uvch_handle_t* handle, uvch_handle_type type, void* core) {
@@ -21,11 +21,13 @@ void uvch__handle_init(uvch_handle_t* handle, uvch_handle_type type, void* core)
   handle->flags = UVCH__REF;
   handle->close_cb = NULL;
   handle->core = core;
+  handle->port = NULL;
   uvch__list_init((struct uvch__list*) (void*) handle->queue);
 }
 
 void uvch__handle_attach(uvch_handle_t* handle, struct uvch__port* port) {
   handle->loop = port->loop;
+  handle->port = port;
   uvch__port_add(port, &port->handles, handle->queue);
 }
 
@@ -36,9 +38,9 @@ static void set_flags(uvch_handle_t* handle, unsigned int flags) {
 
   uvch__flags_store(&handle->flags, flags);
   if (before != after && after)
-    uvch__port_hold(port_of(handle));
+    uvch__port_hold(handle->port);
   else if (before != after)
-    uvch__port_release(port_of(handle));
+    uvch__port_release(handle->port);
 }
 
 void uvch__handle_set_active(uvch_handle_t* handle, int active) {
@@ -95,19 +97,22 @@ int uvch_attach(uv_loop_t* loop, uvch_handle_t* handle) {
     return UV_EALREADY;
   err = uvch__port_get(loop, &port);
   if (err == 0)
-    uvch__receiver_attach((uvch_mpsc_receiver_t*) handle, port);
+    ops[handle->type]->attach(handle, port);
   return err;
 }
 
 /* The port that brings the close callback: the handle's own, or after a foreign close a new one; NULL: nobody. */
 static int closing_port(uvch_handle_t* handle, uvch_close_cb cb, struct uvch__port** port) {
-  *port = port_of(handle);
+  *port = handle->port;
   if (*port == NULL)
     return cb != NULL ? UV_EINVAL : 0;
   if (!uvch__port_is_foreign(*port))
     return 0;
   *port = NULL;
-  return cb != NULL ? uvch__port_get(handle->loop, port) : 0;
+  if (cb != NULL)
+    return uvch__port_get(handle->loop, port);
+  uvch__port_find(handle->loop); /* sees the foreign close, if nobody has yet */
+  return 0;
 }
 
 int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
@@ -124,11 +129,12 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
     return err;
   handle->close_cb = cb;
   handle->flags |= UVCH__CLOSING;
-  home = port_of(handle);
+  home = handle->port;
   if (home != NULL)
-    uvch__port_ref(home); /* the channel's own reference may go with it */
-  uvch__handle_set_active(handle, 0);
-  uvch__receiver_close((uvch_mpsc_receiver_t*) handle); /* runs user code */
+    uvch__port_ref(home); /* the channel's reference may go with it */
+  if ((handle->flags & UVCH__ACTIVE) != 0)
+    uvch__handle_set_active(handle, 0);
+  ops[handle->type]->close(handle); /* may run user code */
   if (port != NULL && port != home)
     uvch__port_add(port, &port->handles, handle->queue);
   if (port != NULL)
@@ -138,6 +144,11 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   if (home != NULL)
     uvch__port_unref(home);
   return 0;
+}
+
+void uvch__handle_refork(uvch_handle_t* handle) {
+  if ((handle->flags & UVCH__CLOSING) == 0)
+    ops[handle->type]->refork(handle);
 }
 
 static void close_one(uvch_handle_t* handle, void* count) {

@@ -11,6 +11,15 @@
 /* In flags; 8 is UVCH__OWNED, which belongs to the port. */
 enum { UVCH__ACTIVE = 1, UVCH__REF = 2, UVCH__CLOSING = 4 };
 
+/* What a handle of some type does. All on the loop's thread; without a loop, on the thread that has the handle. */
+struct uvch__handle_ops {
+  void (*attach)(uvch_handle_t* handle, struct uvch__port* port);
+  void (*close)(uvch_handle_t* handle);  /* may run user code */
+  void (*refork)(uvch_handle_t* handle); /* a forked child: its token is with it again, wherever it was */
+};
+
+extern const struct uvch__handle_ops uvch__mpsc_handle; /* receive.c; inboxes too */
+
 /* uvch__handle_init: a handle without a loop. */
 void uvch__handle_init(uvch_handle_t* handle, uvch_handle_type type, void* core);
 
@@ -19,5 +28,8 @@ void uvch__handle_attach(uvch_handle_t* handle, struct uvch__port* port);
 
 /* uvch__handle_set_active: the loop's thread. */
 void uvch__handle_set_active(uvch_handle_t* handle, int active);
+
+/* uvch__handle_refork: nothing for one that is closing. */
+void uvch__handle_refork(uvch_handle_t* handle);
 
 #endif

@@ -25,7 +25,8 @@ struct uvch__home {
   atomic_uintptr_t word;
 };
 
-/* uvch__post: give the endpoint's token to its home. Any thread; the caller holds the memory of both till this returns. */
+/* uvch__post: give the endpoint's token to its home. Any thread. The caller need hold nothing but the token, and the pool's owner
+ * where a parker has a pool. */
 void uvch__post(struct uvch__home* home, struct uvch__endpoint* ep);
 
 /* The receiver's side, one thread at a time. Each returns 1 if a post had come, so that the token is the receiver's; else 0. */

@@ -35,7 +35,7 @@ int uvch_mpsc_init_ex(uv_loop_t* loop, uvch_mpsc_receiver_t* rx, uvch_mpsc_sende
   rx->recv_cb = NULL;
   rx->recv_many_cb = NULL;
   if (port != NULL)
-    uvch__receiver_attach(rx, port);
+    uvch__mpsc_handle.attach((uvch_handle_t*) rx, port);
   return 0;
 }
 

@@ -151,10 +151,12 @@ int uvch__port_is_stranded(struct uvch__port* port) {
   return port->state == ENDING && uvch__port_is_foreign(port);
 }
 
+/* Once the endpoint is pushed it may be done, and the port with it. */
 static int push_on_asleep(struct uvch__port* port, struct uvch__endpoint* ep) {
   uintptr_t h = ASLEEP;
   int done;
 
+  uvch__port_ref(port);
   atomic_fetch_add_explicit(&port->late, 1, memory_order_relaxed); /* [L1] */
   ep->next = ASLEEP;
   done = atomic_compare_exchange_strong_explicit(&port->head, &h, (uintptr_t) ep, memory_order_acq_rel, /* [H1] */
@@ -164,6 +166,7 @@ static int push_on_asleep(struct uvch__port* port, struct uvch__endpoint* ep) {
     uvch__wake_signal(port->wake);
   }
   atomic_fetch_sub_explicit(&port->late, 1, memory_order_release); /* [L1] */
+  uvch__port_unref(port);
   return done;
 }
 
@@ -574,6 +577,10 @@ static void on_old_wake_closed(struct uvch__wake* wake) {
   uvch__wake_free(wake);
 }
 
+void uvch__port_forget(struct uvch__port* port) {
+  atomic_store_explicit(&port->head, ASLEEP, memory_order_relaxed); /* relaxed: no other thread exists */
+}
+
 int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain) {
   struct uvch__wake* wake;
   int err = uvch__wake_new(&wake, port->loop, on_wake, port);
@@ -591,7 +598,7 @@ int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain) {
   port->first = NULL;
   port->hand = NULL;
   /* relaxed: no other thread exists */
-  atomic_store_explicit(&port->head, ASLEEP, memory_order_relaxed);
+  uvch__port_forget(port);
   atomic_store_explicit(&port->late, 0, memory_order_relaxed);
   atomic_store_explicit(&port->thread, 0, memory_order_relaxed);
   turn_idle_on(port);

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The port: one wake-up per loop, whatever the number of channels on it. See port.c for how it works.
- *
- * An *endpoint* is what a port delivers to: the receiving side of a channel, or a request that is done. The right to put it into
- * the port, its *token*, lies in exactly one place at a time, see home.h. */
+ * The port: one wake-up per loop, whatever the number of channels on it. See port.c for how it works. */
 #ifndef UVCH_SRC_PORT_H
 #define UVCH_SRC_PORT_H
 
@@ -11,31 +8,14 @@
 #include <uvch/core.h>
 
 #include "atomic.h"
+#include "endpoint.h"
 #include "hot.h"
 #include "list.h"
 #include "wake.h"
 
-struct uvch__port;
-struct uvch__endpoint;
-
 /* In a handle's flags: it is the library's memory. The port that brings its close callback frees it then; if none will come, as
  * the program closed the port's libuv handles, with itself. */
 enum { UVCH__OWNED = 8 };
-
-struct uvch__endpoint_ops {
-  /* Delivers, on the loop's thread, with the token in port->hand. User code that runs meanwhile may take it from there (a nested
-   * run, a close); then the turn is over. To rest, or for its last callback, it takes the token out itself. A token left in the
-   * hand on return means that there is more. */
-  void (*turn)(struct uvch__endpoint* ep, struct uvch__port* port);
-
-  /* The port is closed: the token ends here, on any thread. */
-  void (*drop)(struct uvch__endpoint* ep);
-};
-
-struct uvch__endpoint {
-  uintptr_t next; /* the node below in the ready list, or the next in the FIFO; whoever has the token writes it */
-  const struct uvch__endpoint_ops* ops;
-};
 
 /* How much may be delivered in a pass. The clock is read once in `stride` messages: every time while callbacks are slow, every 32
  * while they are fast, so that a pass is over time by one slow callback and the clock costs little. */
@@ -112,7 +92,8 @@ int uvch__port_is_stranded(struct uvch__port* port);
 void uvch__port_ref(struct uvch__port* port);
 void uvch__port_unref(struct uvch__port* port);
 
-/* uvch__port_push: hand an endpoint with its token to the loop. Any thread, signal handlers too. */
+/* uvch__port_push: hand an endpoint with its token to the loop. Any thread, signal handlers too; the caller need hold nothing but
+ * the token. */
 void uvch__port_push(struct uvch__port* port, struct uvch__endpoint* ep);
 
 /* uvch__port_append: the same on the loop's own thread: no atomic operation, no system call. */
@@ -142,6 +123,9 @@ int uvch__port_owns(const struct uvch__port* port, const uv_handle_t* handle);
 /* uvch__port_refork: for a forked child: a new wake source, an empty ready list and FIFO; what was in them comes out as a chain,
  * whose tokens are the caller's to give out again or to drop. */
 int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain);
+
+/* uvch__port_forget: for a forked child: what is in the ready list is not, since its tokens are given out again. */
+void uvch__port_forget(struct uvch__port* port);
 
 /* uvch__budget_spend: n messages are delivered; 1 if there may be more in this pass. */
 int uvch__budget_look(struct uvch__port* port);

@@ -12,15 +12,18 @@ static void use_token(struct uvch__core* c) {
     uvch__port_append(uvch__home_port(&c->home), &c->ep);
 }
 
-void uvch__receiver_attach(uvch_mpsc_receiver_t* rx, struct uvch__port* port) {
-  struct uvch__core* c = rx->core;
+static void attach(uvch_handle_t* handle, struct uvch__port* port) {
+  struct uvch__core* c = handle->core;
 
   if (uvch__home_attach(&c->home, port))
     c->has_token = 1;
-  uvch__handle_attach((uvch_handle_t*) rx, port);
+  uvch__handle_attach(handle, port);
 }
 
-void uvch__receiver_refork(struct uvch__core* c) {
+static void refork(uvch_handle_t* handle) {
+  struct uvch__core* c = handle->core;
+
+  uvch__core_refork(c);
   c->has_token = 1;
   use_token(c);
 }
@@ -97,9 +100,9 @@ static int sweep_ring(struct uvch__core* c, uint64_t tail, struct uvch__sweep* s
   return parked;
 }
 
-void uvch__receiver_close(uvch_mpsc_receiver_t* rx) {
-  struct uvch__core* c = rx->core;
-  struct uvch__port* port = uvch__home_port(&c->home);
+static void close_receiver(uvch_handle_t* handle) {
+  struct uvch__core* c = handle->core;
+  struct uvch__port* port = handle->port;
   struct uvch__queue* q = atomic_load_explicit(&c->queue, memory_order_acquire); /* [W2] */
   struct uvch__sweep sweep = {.before = 1};
   uint64_t word = uvch__core_set(c, UVCH__CLOSED | UVCH__DEAD_WORD);
@@ -126,3 +129,5 @@ void uvch__receiver_close(uvch_mpsc_receiver_t* rx) {
   if (c->in_hand == 0)
     uvch__core_unref(c); /* the receiver's; else the callback that is running does it */
 }
+
+const struct uvch__handle_ops uvch__mpsc_handle = {attach, close_receiver, refork};

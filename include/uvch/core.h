@@ -77,6 +77,7 @@ typedef void (*uvch_drop_cb)(void* item, void* arg);
   uvch_close_cb close_cb;      \
   uvch_handle_t* closing_next; \
   void* core;                  \
+  void* port;                  \
   void* reserved[3];
 
 /* The base of every handle. */
