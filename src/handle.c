@@ -115,6 +115,21 @@ static int closing_port(uvch_handle_t* handle, uvch_close_cb cb, struct uvch__po
   return 0;
 }
 
+/* A port that the program has broken has been let go by the loop perhaps, so that a pin holds nothing. */
+static void hold(struct uvch__port* port, int is_foreign) {
+  if (is_foreign)
+    uvch__port_ref(port);
+  else
+    uvch__port_pin(port);
+}
+
+static void let_go(struct uvch__port* port, int is_foreign) {
+  if (is_foreign)
+    uvch__port_unref(port);
+  else
+    uvch__port_unpin(port);
+}
+
 int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   struct uvch__port* home;
   struct uvch__port* port;
@@ -131,7 +146,7 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   handle->flags |= UVCH__CLOSING;
   home = handle->port;
   if (home != NULL)
-    uvch__port_ref(home); /* the channel's reference may go with it */
+    hold(home, port != home); /* the channel's reference may go with it */
   if ((handle->flags & UVCH__ACTIVE) != 0)
     uvch__handle_set_active(handle, 0);
   ops[handle->type]->close(handle); /* may run user code */
@@ -142,7 +157,7 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   else if (home != NULL && (handle->flags & UVCH__OWNED) != 0)
     uvch__port_own(home, handle); /* not freed at once: a walk may stand on it */
   if (home != NULL)
-    uvch__port_unref(home);
+    let_go(home, port != home);
   return 0;
 }
 
@@ -185,7 +200,7 @@ void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg) {
 
   if (port == NULL)
     return;
-  uvch__port_ref(port);                               /* a callback may bring its end */
+  uvch__port_pin(port);                               /* a callback may bring its end */
   uvch__list_append(port->handles.next, &walk.place); /* before the first */
   uvch__list_append(&port->handles, &walk.end);
   walk.outer = port->walks;
@@ -200,7 +215,7 @@ void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg) {
   port->walks = walk.outer;
   uvch__list_remove(&walk.place);
   uvch__list_remove(&walk.end);
-  uvch__port_unref(port);
+  uvch__port_unpin(port);
 }
 
 int uvch_owns_handle(const uv_handle_t* handle) {

@@ -96,6 +96,19 @@ void uvch__port_unref(struct uvch__port* port) {
   uvch__free(port);
 }
 
+/* The loop's reference. */
+static void let_go(struct uvch__port* port) {
+  if (port->pins > 0)
+    port->is_let_go = 1;
+  else
+    uvch__port_unref(port);
+}
+
+void uvch__port_unpin(struct uvch__port* port) {
+  if (--port->pins == 0 && port->is_let_go)
+    uvch__port_unref(port);
+}
+
 /* The FIFO. */
 
 static void put(struct uvch__port* port, struct uvch__endpoint* ep) {
@@ -140,12 +153,6 @@ static void kill_fifo(struct uvch__port* port) {
 }
 
 /* Posting. */
-
-/* Reads libuv's flags on a foreign thread: there is no other way to see a close that is not ours. The answer may be old; then the
- * signal below goes nowhere and the next push sees it. */
-int uvch__port_is_foreign(struct uvch__port* port) {
-  return uv_is_closing(&port->wake->u.handle) || uv_is_closing((uv_handle_t*) &port->idle);
-}
 
 int uvch__port_is_stranded(struct uvch__port* port) {
   return port->state == ENDING && uvch__port_is_foreign(port);
@@ -244,7 +251,8 @@ void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle) {
   if ((handle->flags & UVCH__OWNED) != 0)
     uvch__port_own(port, handle);
   uvch__port_hold(port);
-  turn_idle_on(port);
+  if (port->closing == handle) /* else it is on, and stays so as long as one is left */
+    turn_idle_on(port);
 }
 
 void uvch__port_append(struct uvch__port* port, struct uvch__endpoint* ep) {
@@ -291,7 +299,7 @@ static void free_orphans(struct uvch__port* port) {
 
   while ((orphan = port->orphans) != NULL) {
     port->orphans = orphan->next;
-    uvch__port_unref(orphan);
+    let_go(orphan);
   }
 }
 
@@ -302,7 +310,7 @@ static void on_handle_closed(struct uvch__port* port) {
   uvch__wake_release(port->wake);
   free_orphans(port);
   deliver_closed(port);
-  uvch__port_unref(port);
+  let_go(port);
 }
 
 static void on_wake_closed(struct uvch__wake* wake) {
@@ -393,11 +401,22 @@ static void collect(struct uvch__port* port) {
   port->last = newest;
 }
 
+/* The next one, also of those that were posted meanwhile: a pass costs more than a message. A nested run may have stopped the idle
+ * handle. */
+static struct uvch__endpoint* next(struct uvch__port* port) {
+  if (port->first == NULL && atomic_load_explicit(&port->head, memory_order_relaxed) > CLOSED && /* relaxed: collect acquires */
+      !uvch__port_is_foreign(port)) {
+    turn_idle_on(port);
+    collect(port);
+  }
+  return pop(port);
+}
+
 static int drain(struct uvch__port* port) {
   struct uvch__endpoint* ep;
   int worked = 0;
 
-  while (port->budget.left > 0 && (ep = pop(port)) != NULL) {
+  while (port->budget.left > 0 && (ep = next(port)) != NULL) {
     worked = 1;
     port->hand = ep;
     ep->ops->turn(ep, port);
@@ -482,9 +501,10 @@ static void run(struct uvch__port* port, int by) {
       try_end(port);
     return;
   }
-  atomic_store_explicit(&port->thread, uvch__thread_self(), memory_order_relaxed); /* relaxed: see runs_here */
+  if (!uvch__port_runs_here(port))
+    atomic_store_explicit(&port->thread, uvch__thread_self(), memory_order_relaxed); /* relaxed: see there */
   now = uv_hrtime();
-  uvch__port_ref(port); /* a callback that closes our handles in a walk may see the port's end */
+  uvch__port_pin(port); /* a callback that closes our handles in a walk may see the port's end */
   port->passes++;
   port->depth++;
   turn_idle_on(port);
@@ -510,7 +530,7 @@ static void run(struct uvch__port* port, int by) {
     orphan(port);
   else
     settle(port, worked, now);
-  uvch__port_unref(port);
+  uvch__port_unpin(port);
 }
 
 /* Making one. */
@@ -554,7 +574,7 @@ struct uvch__port* uvch__port_find(uv_loop_t* loop) {
   if (port == NULL || !uvch__port_is_foreign(port))
     return port;
   orphan(port);
-  return NULL;
+  return uvch__registry_find(loop); /* user code may have made another one meanwhile */
 }
 
 int uvch__port_get(uv_loop_t* loop, struct uvch__port** out) {

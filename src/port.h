@@ -26,21 +26,22 @@ struct uvch__budget {
   uint64_t deadline;
 };
 
+/* Three groups with a line between them: what posters write, what they only read, what the loop's thread writes. A loop that makes
+ * a handle or request reads the second while posters write the first. */
 struct uvch__port {
-  /* any thread */
   atomic_uintptr_t head; /* the ready list: ASLEEP, AWAKE, CLOSED, or the newest of a chain of nodes that ends in one of the
                             first two */
   atomic_uint late;      /* posters from before a push on ASLEEP to the end of their signal */
   atomic_uint refs;      /* the loop, a run, every receiver that has its home here, and every request */
-  atomic_ulong thread;   /* which thread runs the loop; 0 until a callback has run */
   atomic_uint_least64_t signalled_at;
-  atomic_uint_least64_t budget_cuts; /* passes that ended with something left; written by the loop's thread */
-  struct uvch__wake* wake;
 
-  /* the loop's thread */
   char pad[UVCH__LINE];
   uv_loop_t* loop;
+  struct uvch__wake* wake;
+  atomic_ulong thread; /* which thread runs the loop; 0 until a callback has run */
   uv_idle_t idle;
+
+  char another_pad[UVCH__LINE];
   struct uvch__endpoint* first; /* the FIFO */
   struct uvch__endpoint* last;
   struct uvch__endpoint* hand; /* the endpoint that is delivering */
@@ -53,6 +54,7 @@ struct uvch__port {
   struct uvch__hot hot;
   struct uvch__backoff linger; /* see receive.c */
   uint64_t rested_at;
+  atomic_uint_least64_t budget_cuts; /* passes that ended with something left */
   struct uvch__list handles; /* until their close callback */
   struct uvch__list reqs;
   struct uvch__list owned; /* closed handles that are to be freed, by `reserved` */
@@ -64,11 +66,13 @@ struct uvch__port {
   size_t live;              /* handles that are not closing, and requests */
   size_t alive;             /* what keeps the loop running */
   unsigned int depth;
+  unsigned int pins;
   unsigned int passes;
   unsigned char state;
   unsigned char is_unused; /* since the last pass */
   unsigned char is_reffed;
-  unsigned char to_close; /* libuv handles whose close callback is due */
+  unsigned char is_let_go; /* by the loop, while it was pinned */
+  unsigned char to_close;  /* libuv handles whose close callback is due */
   struct uvch__port* orphans;
 
   /* the registry's */
@@ -83,14 +87,25 @@ int uvch__port_get(uv_loop_t* loop, struct uvch__port** port);
 /* uvch__port_find: the same, but NULL if there is none, and any thread if the loop does not run. */
 struct uvch__port* uvch__port_find(uv_loop_t* loop);
 
-/* uvch__port_is_foreign: 1 if the program closed the port's libuv handles itself. Any thread that holds the port. */
-int uvch__port_is_foreign(struct uvch__port* port);
+/* uvch__port_is_foreign: 1 if the program closed the port's libuv handles itself. Any thread that holds the port. It reads libuv's
+ * flags there: there is no other way to see a close that is not ours. The answer may be old; then a signal goes nowhere and the
+ * next push sees it. */
+static inline int uvch__port_is_foreign(struct uvch__port* port) {
+  return uv_is_closing(&port->wake->u.handle) || uv_is_closing((uv_handle_t*) &port->idle);
+}
 
 /* uvch__port_is_stranded: 1 if it did so while the port was about to. The loop's thread. */
 int uvch__port_is_stranded(struct uvch__port* port);
 
 void uvch__port_ref(struct uvch__port* port);
 void uvch__port_unref(struct uvch__port* port);
+
+/* uvch__port_pin, uvch__port_unpin: in between the loop does not let go of its reference, whatever user code does, if it has not
+ * yet. The loop's thread. */
+static inline void uvch__port_pin(struct uvch__port* port) {
+  port->pins++;
+}
+void uvch__port_unpin(struct uvch__port* port);
 
 /* uvch__port_push: hand an endpoint with its token to the loop. Any thread, signal handlers too; the caller need hold nothing but
  * the token. */

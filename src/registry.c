@@ -14,6 +14,9 @@ static struct shard {
   struct uvch__port* orphans;
 } shards[SHARDS];
 
+UVCH__THREAD_LOCAL struct uvch__registry_cache uvch__registry_cache;
+atomic_ulong uvch__registry_version;
+
 static uv_once_t once = UV_ONCE_INIT;
 
 static void make_locks(void) {
@@ -30,6 +33,11 @@ static struct shard* shard_of(const uv_loop_t* loop) {
   return &shards[(x >> 4 ^ x >> 12) % SHARDS];
 }
 
+/* The lock is held. */
+static void change(void) {
+  atomic_fetch_add_explicit(&uvch__registry_version, 1, memory_order_release); /* [G1] */
+}
+
 static void take_out(struct uvch__port** list, struct uvch__port* port) {
   while (*list != NULL && *list != port)
     list = &(*list)->next;
@@ -37,13 +45,14 @@ static void take_out(struct uvch__port** list, struct uvch__port* port) {
     *list = port->next;
 }
 
-struct uvch__port* uvch__registry_find(const uv_loop_t* loop) {
+struct uvch__port* uvch__registry_search(const uv_loop_t* loop, unsigned long now) {
   struct shard* s = shard_of(loop);
   struct uvch__port* port;
 
   uv_mutex_lock(&s->lock);
   for (port = s->ports; port != NULL && (port->loop != loop || port->is_retired); port = port->next) {}
   uv_mutex_unlock(&s->lock);
+  uvch__registry_cache = (struct uvch__registry_cache){loop, port, now};
   return port;
 }
 
@@ -72,6 +81,7 @@ void uvch__registry_add(struct uvch__port* port) {
   uv_mutex_lock(&s->lock);
   adopt(port, &s->orphans, is_any);
   adopt(port, &s->ports, uvch__port_is_stranded);
+  change();
   port->next = s->ports;
   s->ports = port;
   uv_mutex_unlock(&s->lock);
@@ -81,6 +91,7 @@ void uvch__registry_retire(struct uvch__port* port) {
   struct shard* s = shard_of(port->loop);
 
   uv_mutex_lock(&s->lock);
+  change();
   port->is_retired = 1;
   uv_mutex_unlock(&s->lock);
 }
@@ -102,6 +113,7 @@ void uvch__registry_remove(struct uvch__port* port) {
   struct shard* s = shard_of(port->loop);
 
   uv_mutex_lock(&s->lock);
+  change();
   take_out(&s->ports, port);
   uv_mutex_unlock(&s->lock);
 }
@@ -111,6 +123,7 @@ void uvch__registry_orphan(struct uvch__port* port) {
   struct uvch__port* last;
 
   uv_mutex_lock(&s->lock);
+  change();
   take_out(&s->ports, port);
   port->next = port->orphans; /* its own orphans with it */
   port->orphans = NULL;
