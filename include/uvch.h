@@ -6,6 +6,8 @@
  * on the loop's own thread. Its senders sit on any thread, with or without a loop.
  *
  *   mpsc    many senders, one receiver: work queues and commands. Bounded with backpressure, or unbounded.    <uvch/mpsc.h>
+ *   oneshot one value, once: a result, the end of a job.                                                      <uvch/oneshot.h>
+ *   call    a message through an mpsc channel and its reply, as one request: commands to a state of one loop. <uvch/call.h>
  *   inbox   any thread lets a loop call a function, or stops it.                                              <uvch/inbox.h>
  *
  * Channels of one C type, checked by the compiler: <uvch/typed.h>. What a channel has done so far: <uvch/stats.h>.
@@ -17,10 +19,11 @@
  *               never from inside the call. After a handle's close callback no other callback of that handle comes.
  *   Memory      Handles and requests are the caller's and do not move; the handle of an inbox is the library's. A handle's
  *               memory may be reused in or after its close callback, a request's from its callback on. Senders are small structs
- *               that may be copied by bytes, as a move; weak senders, permits and inboxes too.
+ *               that may be copied by bytes, as a move, also inside a message; weak senders, permits and inboxes too.
  *   Messages    Values of a size fixed at creation, copied in and out. A pointer is an 8-byte value; size 0 is a pure signal.
  *               An answer >= 0 takes the message (a count: as many, from the first); any error leaves it with the caller.
- *               What was taken is delivered once, or is given once to the channel's drop function.
+ *               What was taken is delivered once, or is given once to the channel's drop function. A oneshot sender inside a
+ *               message goes with it: who drops the message closes that sender.
  *   Order       FIFO per sender. What a sender did before a send that returned 0 happens before the callback for that message.
  *               UV_EOF never overtakes a message.
  *   Locks       None is held over user code: a callback may call every function, close its own handle, and run its loop
@@ -35,10 +38,11 @@
  *   receiver: recv_*, close, ref, walk       yes                no
  *   receiver without a loop                  one thread at a time
  *   sender: try_send, clone, counters        yes                yes, many at once through one struct
- *   sender, weak sender: *_wait              not on the receiver's loop: UV_EPERM; elsewhere yes
+ *   any sender, call: *_wait                 not on the receiver's loop: UV_EPERM; elsewhere yes
+ *   oneshot sender: send, close, reply       yes                yes; one thread at a time for one struct
  *   sender, weak sender, inbox: close        yes                yes; excludes other uses of that same struct
  *   permit: send, release, split             yes                yes; one thread at a time for one struct
- *   send, reserve, closed (requests), cancel on the loop that the request is made for
+ *   requests: send, reserve, call, closed    on the loop that the request is made for; uvch_cancel too
  *   inbox: init                              yes                no: UV_EPERM once the loop has run
  *   inbox: post, stop, clone                 yes                yes, many at once through one struct
  *   statistics                               yes                yes, as long as nobody closes that end
@@ -51,6 +55,8 @@
 #include <uvch/alloc.h>
 #include <uvch/core.h>
 #include <uvch/mpsc.h>
+#include <uvch/oneshot.h>
+#include <uvch/call.h>
 #include <uvch/inbox.h>
 #include <uvch/stats.h>
 #include <uvch/typed.h>

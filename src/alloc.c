@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <uvch/alloc.h>
 
-/* Set before the library is used, see uvch_replace_allocator(); read only from then on. malloc and realloc are kept for the day
- * that they are needed. */
+/* Set before the library is used, see uvch_replace_allocator(); read only from then on. realloc is kept for the day that it is
+ * needed. */
 static struct {
   uv_malloc_func malloc;
   uv_realloc_func realloc;
@@ -22,6 +22,10 @@ int uvch_replace_allocator(uv_malloc_func malloc_func, uv_realloc_func realloc_f
   hooks.calloc = calloc_func;
   hooks.free = free_func;
   return 0;
+}
+
+void* uvch__malloc(size_t size) {
+  return hooks.malloc(size);
 }
 
 void* uvch__calloc(size_t count, size_t size) {

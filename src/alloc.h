@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+void* uvch__malloc(size_t size);
 void* uvch__calloc(size_t count, size_t size);
 void uvch__free(void* ptr);
 

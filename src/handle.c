@@ -9,6 +9,7 @@
 static const struct uvch__handle_ops* const ops[] = {
     [UVCH_MPSC_RECEIVER] = &uvch__mpsc_handle,
     [UVCH_INBOX] = &uvch__mpsc_handle,
+    [UVCH_ONESHOT_RECEIVER] = &uvch__oneshot_handle,
 };
 
 static int is_handle(const uvch_handle_t* handle) {

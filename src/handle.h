@@ -18,7 +18,8 @@ struct uvch__handle_ops {
   void (*refork)(uvch_handle_t* handle); /* a forked child: its token is with it again, wherever it was */
 };
 
-extern const struct uvch__handle_ops uvch__mpsc_handle; /* receive.c; inboxes too */
+extern const struct uvch__handle_ops uvch__mpsc_handle;    /* receive.c; inboxes too */
+extern const struct uvch__handle_ops uvch__oneshot_handle; /* oneshot_recv.c */
 
 /* uvch__handle_init: a handle without a loop. */
 void uvch__handle_init(uvch_handle_t* handle, uvch_handle_type type, void* core);

@@ -9,11 +9,60 @@
 #include "parker.h"
 
 #include "alloc.h"
+#include "thread.h"
 
 enum { EMPTY, SLEEPING, WOKEN };
 
 #define POLLS 64                             /* looks at the state between two looks at the clock */
 #define SLICE ((uint64_t) 3600 * 1000000000) /* ns; uv_cond_timedwait() adds without a check */
+
+/* Whether waiting hot pays for this thread: what the parkers without a pool have found out, which live for one wait each. */
+static UVCH__THREAD_LOCAL struct uvch__hot own_hot;
+
+static struct uvch__parker* make(struct uvch__parker_pool* pool) {
+  struct uvch__parker* p = uvch__calloc(1, sizeof *p);
+
+  if (p == NULL)
+    return NULL;
+  if (uv_mutex_init(&p->mutex) != 0) {
+    uvch__free(p);
+    return NULL;
+  }
+  if (uv_cond_init(&p->cond) != 0) {
+    uv_mutex_destroy(&p->mutex);
+    uvch__free(p);
+    return NULL;
+  }
+  p->pool = pool;
+  return p;
+}
+
+static void destroy(struct uvch__parker* p) {
+  uv_cond_destroy(&p->cond);
+  uv_mutex_destroy(&p->mutex);
+  uvch__free(p);
+}
+
+static struct uvch__parker* begin(struct uvch__parker* p, unsigned int refs) {
+  atomic_store_explicit(&p->state, EMPTY, memory_order_relaxed); /* relaxed: whoever wakes it gets it from us by a later step */
+  atomic_store_explicit(&p->refs, refs, memory_order_relaxed);   /* relaxed: as above */
+  return p;
+}
+
+struct uvch__parker* uvch__parker_new(void) {
+  struct uvch__parker* p = make(NULL);
+
+  if (p == NULL)
+    return NULL;
+  if (own_hot.ceiling == 0)
+    uvch__hot_init(&own_hot);
+  p->hot = own_hot;
+  return begin(p, 1);
+}
+
+void uvch__parker_ref(struct uvch__parker* p) {
+  atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed); /* relaxed: the caller has one */
+}
 
 struct uvch__parker* uvch__parker_get(struct uvch__parker_pool* pool) {
   struct uvch__parker* p = atomic_load_explicit(&pool->top, memory_order_acquire); /* [K4] */
@@ -21,24 +70,12 @@ struct uvch__parker* uvch__parker_get(struct uvch__parker_pool* pool) {
   while (p != NULL &&
          !atomic_compare_exchange_weak_explicit(&pool->top, &p, p->next, memory_order_acquire, memory_order_acquire)) {}
   if (p == NULL) {
-    p = uvch__calloc(1, sizeof *p);
+    p = make(pool);
     if (p == NULL)
       return NULL;
-    if (uv_mutex_init(&p->mutex) != 0) {
-      uvch__free(p);
-      return NULL;
-    }
-    if (uv_cond_init(&p->cond) != 0) {
-      uv_mutex_destroy(&p->mutex);
-      uvch__free(p);
-      return NULL;
-    }
-    p->pool = pool;
     uvch__hot_init(&p->hot);
   }
-  atomic_store_explicit(&p->state, EMPTY, memory_order_relaxed); /* relaxed: whoever wakes it gets it from us by a later step */
-  atomic_store_explicit(&p->refs, 2, memory_order_relaxed);      /* relaxed: as above */
-  return p;
+  return begin(p, 2);
 }
 
 void uvch__parker_unref(struct uvch__parker* p) {
@@ -46,6 +83,10 @@ void uvch__parker_unref(struct uvch__parker* p) {
 
   if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) != 1) /* the last one sees what the other did */
     return;
+  if (pool == NULL) {
+    destroy(p);
+    return;
+  }
   p->next = atomic_load_explicit(&pool->top, memory_order_relaxed); /* relaxed: the CAS checks it */
   while (!atomic_compare_exchange_weak_explicit(&pool->top, &p->next, p, memory_order_release, memory_order_relaxed)) { /* [K4] */
   }
@@ -108,13 +149,14 @@ int uvch__parker_wait(struct uvch__parker* p, uint64_t deadline) {
 
   if (wait_hot(p, began, deadline)) {
     uvch__hot_hit(&p->hot, 0);
-    return 0;
+  } else {
+    sleep_until(p, deadline);
+    if (is_woken(p))
+      uvch__hot_hit(&p->hot, uv_hrtime() - began);
   }
-  sleep_until(p, deadline);
-  if (!is_woken(p))
-    return UV_ETIMEDOUT;
-  uvch__hot_hit(&p->hot, uv_hrtime() - began);
-  return 0;
+  if (p->pool == NULL)
+    own_hot = p->hot;
+  return is_woken(p) ? 0 : UV_ETIMEDOUT;
 }
 
 uint64_t uvch__parker_deadline(uint64_t timeout) {
@@ -129,8 +171,6 @@ void uvch__parker_pool_free(struct uvch__parker_pool* pool) {
 
   for (; p != NULL; p = next) {
     next = p->next;
-    uv_cond_destroy(&p->cond);
-    uv_mutex_destroy(&p->mutex);
-    uvch__free(p);
+    destroy(p);
   }
 }

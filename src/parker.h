@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A parker: where one thread sleeps until another wakes it. Counted, since who wakes may go on touching it after the sleeper has
- * left: the sleeper has one reference, who will wake has the other. Kept in a pool for the next sleeper. */
+ * left: the sleeper has one reference, who will wake has the other. Kept in a pool, if it has one, for the next sleeper. */
 #ifndef UVCH_SRC_PARKER_H
 #define UVCH_SRC_PARKER_H
 
@@ -28,10 +28,14 @@ struct uvch__parker {
   struct uvch__parker* next;
 };
 
+/* uvch__parker_new: a parker of no pool, with one reference, nobody woken; for one wait. NULL: no memory. */
+struct uvch__parker* uvch__parker_new(void);
+void uvch__parker_ref(struct uvch__parker* p);
+
 /* uvch__parker_get: a parker with two references, nobody woken. The pool's lock is held. NULL: no memory. */
 struct uvch__parker* uvch__parker_get(struct uvch__parker_pool* pool);
 
-/* uvch__parker_unref: one reference less. The pool's owner is held by the caller. */
+/* uvch__parker_unref: one reference less; the last one gives it back to its pool, whose owner is held by the caller, or frees it. */
 void uvch__parker_unref(struct uvch__parker* p);
 
 /* uvch__parker_wake: what the caller did before happens before the end of the sleeper's wait. Once per get. Any thread. */

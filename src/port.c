@@ -154,8 +154,13 @@ static void kill_fifo(struct uvch__port* port) {
 
 /* Posting. */
 
+/* The same with the handle that only the loop's thread knows. */
+static int is_broken(struct uvch__port* port) {
+  return uvch__port_is_foreign(port) || (port->timers.is_made && uv_is_closing((uv_handle_t*) &port->timers.handle));
+}
+
 int uvch__port_is_stranded(struct uvch__port* port) {
-  return port->state == ENDING && uvch__port_is_foreign(port);
+  return port->state == ENDING && is_broken(port);
 }
 
 /* Once the endpoint is pushed it may be done, and the port with it. */
@@ -321,6 +326,10 @@ static void on_idle_closed(uv_handle_t* idle) {
   on_handle_closed(UVCH__CONTAINER(idle, struct uvch__port, idle));
 }
 
+static void on_timer_closed(uv_handle_t* timer) {
+  on_handle_closed(UVCH__CONTAINER(timer, struct uvch__port, timers.handle));
+}
+
 /* Closes the libuv handles once no poster is late; until then the idle handle brings us here again. */
 static void try_end(struct uvch__port* port) {
   if (port->state != ENDING || atomic_load_explicit(&port->late, memory_order_acquire) > 0) /* [L1] */
@@ -329,6 +338,10 @@ static void try_end(struct uvch__port* port) {
   port->to_close = 2;
   uvch__wake_close(port->wake, on_wake_closed);
   uv_close((uv_handle_t*) &port->idle, on_idle_closed);
+  if (port->timers.is_made) {
+    port->to_close++;
+    uv_close((uv_handle_t*) &port->timers.handle, on_timer_closed);
+  }
 }
 
 static void end(struct uvch__port* port) {
@@ -337,6 +350,7 @@ static void end(struct uvch__port* port) {
   uvch__registry_retire(port);
   kill_head(port);
   kill_fifo(port);
+  uvch__spares_close(&port->spares);
   try_end(port);
 }
 
@@ -344,7 +358,7 @@ static void ignore(struct uvch__wake* wake) {
   (void) wake;
 }
 
-/* The program closed the libuv handles. It may have left one of the two alone. Its list of handles is not touched any more: some
+/* The program closed the libuv handles. It may have left one of them alone. Its list of handles is not touched any more: some
  * of them may be freed by now. */
 static void orphan(struct uvch__port* port) {
   if (port->state == FOREIGN)
@@ -353,8 +367,11 @@ static void orphan(struct uvch__port* port) {
   uvch__registry_orphan(port);
   kill_head(port);
   kill_fifo(port);
+  uvch__spares_close(&port->spares);
   if (!uv_is_closing((uv_handle_t*) &port->idle))
     uv_close((uv_handle_t*) &port->idle, NULL);
+  if (port->timers.is_made && !uv_is_closing((uv_handle_t*) &port->timers.handle))
+    uv_close((uv_handle_t*) &port->timers.handle, NULL);
   if (!uv_is_closing(&port->wake->u.handle))
     uvch__wake_close(port->wake, ignore);
 }
@@ -526,7 +543,7 @@ static void run(struct uvch__port* port, int by) {
   end_budget(port, by);
   port->budget = outer;
   port->depth--;
-  if (uvch__port_is_foreign(port))
+  if (is_broken(port))
     orphan(port);
   else
     settle(port, worked, now);
@@ -561,6 +578,7 @@ static int make(uv_loop_t* loop, struct uvch__port** out) {
   port->closing_end = &port->closing;
   uvch__list_init(&port->reqs);
   uvch__list_init(&port->owned);
+  uvch__timers_init(&port->timers);
   uvch__registry_add(port);
   turn_idle_on(port); /* an unused port goes away by itself */
   update_ref(port);
@@ -571,7 +589,7 @@ static int make(uv_loop_t* loop, struct uvch__port** out) {
 struct uvch__port* uvch__port_find(uv_loop_t* loop) {
   struct uvch__port* port = uvch__registry_find(loop);
 
-  if (port == NULL || !uvch__port_is_foreign(port))
+  if (port == NULL || !is_broken(port))
     return port;
   orphan(port);
   return uvch__registry_find(loop); /* user code may have made another one meanwhile */
@@ -588,7 +606,8 @@ int uvch__port_get(uv_loop_t* loop, struct uvch__port** out) {
 }
 
 int uvch__port_owns(const struct uvch__port* port, const uv_handle_t* handle) {
-  return handle == &port->wake->u.handle || handle == (const uv_handle_t*) &port->idle;
+  return handle == &port->wake->u.handle || handle == (const uv_handle_t*) &port->idle ||
+         handle == (const uv_handle_t*) &port->timers.handle;
 }
 
 /* After a fork. */

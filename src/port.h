@@ -11,6 +11,8 @@
 #include "endpoint.h"
 #include "hot.h"
 #include "list.h"
+#include "spares.h"
+#include "timer.h"
 #include "wake.h"
 
 /* In a handle's flags: it is the library's memory. The port that brings its close callback frees it then; if none will come, as
@@ -34,6 +36,7 @@ struct uvch__port {
   atomic_uint late;      /* posters from before a push on ASLEEP to the end of their signal */
   atomic_uint refs;      /* the loop, a run, every receiver that has its home here, and every request */
   atomic_uint_least64_t signalled_at;
+  struct uvch__spares spares; /* others give back to them */
 
   char pad[UVCH__LINE];
   uv_loop_t* loop;
@@ -55,6 +58,7 @@ struct uvch__port {
   struct uvch__backoff linger; /* see receive.c */
   uint64_t rested_at;
   atomic_uint_least64_t budget_cuts; /* passes that ended with something left */
+  struct uvch__timers timers;
   struct uvch__list handles; /* until their close callback */
   struct uvch__list reqs;
   struct uvch__list owned; /* closed handles that are to be freed, by `reserved` */

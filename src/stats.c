@@ -6,6 +6,7 @@
 
 #include "core.h"
 #include "handle.h"
+#include "oneshot.h"
 #include "queue.h"
 
 /* relaxed, in all of it: numbers */
@@ -60,23 +61,42 @@ int uvch_mpsc_receiver_get_stats(const uvch_mpsc_receiver_t* rx, uvch_stats_t* s
   return 0;
 }
 
-static void print_one(uvch_handle_t* handle, void* arg) {
-  FILE* stream = arg;
+static void print_mpsc(const uvch_handle_t* handle, FILE* stream) {
   uvch_stats_t stats = {0};
   char capacity[24] = "-";
 
+  fill_in(handle->core, &stats);
+  if (stats.capacity != UINT64_MAX)
+    snprintf(capacity, sizeof capacity, "%llu", (unsigned long long) stats.capacity);
+  fprintf(stream, " %s depth %llu/%s high %llu sent %llu received %llu reserved %llu full %llu waiting %llu wakeups %llu",
+          stats.name[0] != 0 ? stats.name : "-", (unsigned long long) stats.depth, capacity,
+          (unsigned long long) stats.high_water, (unsigned long long) stats.sent, (unsigned long long) stats.received,
+          (unsigned long long) stats.reserved, (unsigned long long) stats.full, (unsigned long long) stats.waiting,
+          (unsigned long long) stats.wakeups);
+}
+
+static void print_oneshot(uvch_handle_t* handle, FILE* stream) {
+  const uvch_oneshot_receiver_t* rx = (const uvch_oneshot_receiver_t*) handle;
+
+  fputs(uvch_oneshot_receiver_is_terminated(rx)                   ? " taken"
+        : !uvch_oneshot_receiver_is_empty(rx)                     ? " sent"
+        : uvch__oneshot_is_done(uvch__oneshot_load(handle->core)) ? " ended"
+                                                                  : " open",
+        stream);
+}
+
+static void print_one(uvch_handle_t* handle, void* arg) {
+  static const char* const names[] = {[UVCH_MPSC_RECEIVER] = "mpsc", [UVCH_INBOX] = "inbox", [UVCH_ONESHOT_RECEIVER] = "oneshot"};
+  FILE* stream = arg;
+
   fprintf(stream, "[%c%c%c] %-8s %p", (handle->flags & UVCH__REF) != 0 ? 'R' : '-',
-          (handle->flags & UVCH__ACTIVE) != 0 ? 'A' : '-', (handle->flags & UVCH__CLOSING) != 0 ? 'C' : '-',
-          handle->type == UVCH_INBOX ? "inbox" : "mpsc", (void*) handle);
+          (handle->flags & UVCH__ACTIVE) != 0 ? 'A' : '-', (handle->flags & UVCH__CLOSING) != 0 ? 'C' : '-', names[handle->type],
+          (void*) handle);
   if ((handle->flags & UVCH__CLOSING) == 0) { /* then its channel may be gone */
-    fill_in(handle->core, &stats);
-    if (stats.capacity != UINT64_MAX)
-      snprintf(capacity, sizeof capacity, "%llu", (unsigned long long) stats.capacity);
-    fprintf(stream, " %s depth %llu/%s high %llu sent %llu received %llu reserved %llu full %llu waiting %llu wakeups %llu",
-            stats.name[0] != 0 ? stats.name : "-", (unsigned long long) stats.depth, capacity,
-            (unsigned long long) stats.high_water, (unsigned long long) stats.sent, (unsigned long long) stats.received,
-            (unsigned long long) stats.reserved, (unsigned long long) stats.full, (unsigned long long) stats.waiting,
-            (unsigned long long) stats.wakeups);
+    if (handle->type == UVCH_ONESHOT_RECEIVER)
+      print_oneshot(handle, stream);
+    else
+      print_mpsc(handle, stream);
   }
   fputc('\n', stream);
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Every man page is clean for mandoc's checker, has its sections in the one order, and refers only to pages that exist.
+# Every man page is clean for mandoc's checker, has its sections in the one order, and refers only to pages that exist. Examples
+# that are whole files compile.
 set -eu
 srcdir=${srcdir:-$(dirname "$0")/..}
 failed=0
@@ -27,6 +28,17 @@ done
 # The example in the overview is examples/hello.c without its head.
 sed -n '/^\.Sh EXAMPLES/,/^\.Ed/p' "$srcdir/man/uvch.7" | sed '1,/^\.Bd/d; /^\.Ed/d; s/\\e/\\/g' >"$work/overview"
 sed '1,/\*\/$/d' "$srcdir/examples/hello.c" | diff "$work/overview" - || failed=1
+
+# An example that begins with an #include is a whole source file: it compiles without a warning.
+for page in "$srcdir"/man/*.3; do
+  sed -n '/^\.Sh EXAMPLES/,/^\.Ed/p' "$page" | sed '1,/^\.Bd/d; /^\.Ed/d; s/\\e/\\/g' >"$work/example.c"
+  if head -n 1 "$work/example.c" | grep -q '^#include'; then
+    # CC and the like may hold several words.
+    # shellcheck disable=SC2086
+    ${CC:-cc} ${LIBUV_CFLAGS:-} -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Wpedantic -Werror -fsyntax-only \
+      -I"$srcdir/include" -Iinclude "$work/example.c" || { echo "$page: its example does not compile"; failed=1; }
+  fi
+done
 
 MANDOC=${MANDOC:-$(command -v mandoc || true)}
 if [ -z "$MANDOC" ]; then

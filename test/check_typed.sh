@@ -33,19 +33,25 @@ report() { # report NAME COMMAND...: run a command, its output only if it fails
   fi
 }
 
-# Two channel types, and ends of each.
+# Two channel types and two oneshot types, and ends of each.
 cat >"$work/head" <<'END'
 #include <uvch.h>
 struct line { size_t length; char text[24]; };
 struct point { double x; double y; };
 UVCH_MPSC_DEFINE(lines, struct line);
 UVCH_MPSC_DEFINE(points, struct point);
+UVCH_ONESHOT_DEFINE(answers, struct line);
+UVCH_ONESHOT_DEFINE(scores, struct point);
 END
 cat >"$work/ends" <<'END'
 void on_line(lines_receiver_t* rx, int status, struct line* item);
 void on_point(points_receiver_t* rx, int status, struct point* item);
 void on_lines(lines_receiver_t* rx, int status, struct line* first, size_t stride, size_t count);
 void on_points(points_receiver_t* rx, int status, struct point* first, size_t stride, size_t count);
+void on_answer(answers_receiver_t* rx, int status, struct line* item);
+void on_score(scores_receiver_t* rx, int status, struct point* item);
+void on_answer_call(answers_call_t* req, int status, struct line* reply);
+void on_score_call(scores_call_t* req, int status, struct point* reply);
 struct ends {
   lines_sender_t* line_tx;
   lines_receiver_t* line_rx;
@@ -56,6 +62,13 @@ struct ends {
   points_permit_t* point_permit;
   points_weak_sender_t* point_weak;
   uvch_mpsc_sender_t* any_tx;
+  answers_sender_t* answer_tx;
+  answers_receiver_t* answer_rx;
+  answers_call_t* answer_call;
+  scores_sender_t* score_tx;
+  scores_receiver_t* score_rx;
+  scores_call_t* score_call;
+  uvch_oneshot_sender_t* any_answer_tx;
   struct line* line;
   struct point* point;
 };
@@ -67,13 +80,16 @@ END
 
 # The variables are there for -Wshadow.
 {
-  echo 'int loop, rx, tx, item, count, cb, n, i;'
+  echo 'int loop, rx, tx, req, item, message, reply, status, count, cb, n, i;'
   cat "$work/head"
   cat <<'END'
 typedef int (*function)(int);
 UVCH_MPSC_DEFINE(jobs, struct line*);
 UVCH_MPSC_DEFINE(names, const char*);
 UVCH_MPSC_DEFINE(functions, function);
+UVCH_ONESHOT_DEFINE(results, int);
+UVCH_ONESHOT_DEFINE(texts, const char*);
+UVCH_ONESHOT_DEFINE(handlers, function);
 int use(const jobs_sender_t* jobs, const names_sender_t* names, struct line* job, const char* name);
 int use(const jobs_sender_t* jobs, const names_sender_t* names, struct line* job, const char* name) {
   return jobs_try_send(jobs, &job) + names_try_send(names, &name);
@@ -97,15 +113,16 @@ report "no warning, C" quiet_c
 report "no warning, README.md" readme_c
 [ -z "${CXX:-}" ] || report "no warning, C++" quiet_cxx
 
-# Every function of mpsc.h has its typed form, and that calls it.
-forwards() {
-  sed -n 's/^UVCH_EXTERN .*uvch_mpsc_\([a-z_]*\)(.*/\1/p' "$srcdir/include/uvch/mpsc.h" | LC_ALL=C sort >"$work/untyped"
-  awk 'match($0, / name##_[a-z_]*\(/) { typed = substr($0, RSTART + 8, RLENGTH - 9) }
-       match($0, /return uvch_mpsc_[a-z_]*\(/) && substr($0, RSTART + 17, RLENGTH - 18) == typed { print typed }' \
-    "$srcdir/include/uvch/typed.h" | LC_ALL=C sort >"$work/typed"
-  test -s "$work/untyped" && diff "$work/untyped" "$work/typed"
+# Every function PREFIX_X of a header has its typed form NAME_X, and that calls it.
+forwards() { # forwards HEADER PREFIX NAME
+  sed -n "s/^UVCH_EXTERN .* $2_\([a-z_]*\)(.*/\1/p" "$srcdir/include/uvch/$1" | LC_ALL=C sort >"$work/untyped"
+  c -E -P -x c "$work/head" | tr '\n' ' ' | sed 's/ static inline /\n&/g' |
+    sed -n "s/^ static inline [^(]*[ *]$3_\([a-z_]*\)([^{]*{ *return $2_\1(.*/\1/p" | LC_ALL=C sort >"$work/typed"
+  test -s "$work/untyped" && ! LC_ALL=C comm -23 "$work/untyped" "$work/typed" | grep .
 }
-report "a typed form of every function" forwards
+report "a typed form of every function, mpsc.h" forwards mpsc.h uvch_mpsc lines
+report "a typed form of every function, oneshot.h" forwards oneshot.h uvch_oneshot answers
+report "a typed form of every function, call.h" forwards call.h uvch answers
 
 #
 # Types that do not fit
@@ -151,18 +168,42 @@ refuses 'a weak sender of another channel type' 'lines_weak_sender_upgrade(ARG, 
 refuses 'a clone into another channel type' 'lines_sender_clone(e->line_tx, ARG)' 'e->line_tx' 'e->point_tx'
 refuses 'another receiver in init' 'lines_init(0, ARG, e->line_tx, 1)' 'e->line_rx' 'e->point_rx'
 
-cat >"$work/large.c" <<'END'
-#include <uvch.h>
-struct large { char bytes[ARG]; };
-UVCH_MPSC_DEFINE(larges, struct large);
-END
-cp "$work/large.c" "$work/large.cc"
-report "C refuses a type that is too large" only_right syntax_c "$work/large.c" 'UVCH_MPSC_ITEM_MAX' 'UVCH_MPSC_ITEM_MAX+1'
-if [ -n "${CXX:-}" ]; then
-  report "C++ refuses a type that is too large" only_right syntax_cxx "$work/large.cc" 'UVCH_MPSC_ITEM_MAX' 'UVCH_MPSC_ITEM_MAX+1'
-  printf '#include <string>\n#include <uvch.h>\nUVCH_MPSC_DEFINE(items, ARG);\n' >"$work/copied.cc"
-  report "C++ refuses a type that cannot be copied by bytes" only_right syntax_cxx "$work/copied.cc" 'const char*' 'std::string'
-fi
+refuses 'another value in oneshot send' 'answers_send(e->answer_tx, ARG)' 'e->line' 'e->point'
+refuses 'another value in oneshot try_recv' 'answers_try_recv(e->answer_rx, ARG)' 'e->line' 'e->point'
+refuses 'another value in oneshot recv_wait' 'answers_recv_wait(e->answer_rx, ARG)' 'e->line' 'e->point'
+refuses 'another value in oneshot recv_timedwait' 'answers_recv_timedwait(e->answer_rx, ARG, 0)' 'e->line' 'e->point'
+refuses 'another callback in oneshot recv' 'answers_recv(e->answer_rx, ARG)' 'on_answer' 'on_score'
+refuses 'a callback for a channel in oneshot recv' 'answers_recv(e->answer_rx, ARG)' 'on_answer' 'on_line'
+refuses 'a sender of another oneshot type' 'answers_send(ARG, e->line)' 'e->answer_tx' 'e->score_tx'
+refuses 'a sender of a channel for one of a oneshot' 'answers_send(ARG, e->line)' 'e->answer_tx' 'e->line_tx'
+refuses 'an untyped oneshot sender' 'answers_send(ARG, e->line)' 'e->answer_tx' 'e->any_answer_tx'
+refuses 'another receiver in oneshot init' 'answers_init(0, ARG, e->answer_tx)' 'e->answer_rx' 'e->score_rx'
+refuses 'another sender in renew' 'answers_renew(e->answer_rx, ARG)' 'e->answer_tx' 'e->score_tx'
+refuses 'another request in call' 'answers_call(0, ARG, 0, 0, e->answer_tx, 0)' 'e->answer_call' 'e->score_call'
+refuses 'another sender of the reply in call' 'answers_call(0, e->answer_call, 0, 0, ARG, 0)' 'e->answer_tx' 'e->score_tx'
+refuses 'another callback in call' 'answers_call(0, e->answer_call, 0, 0, e->answer_tx, ARG)' 'on_answer_call' 'on_score_call'
+refuses 'another callback in call_ex' 'answers_call_ex(0, 0, 0, 0, e->answer_tx, 0, ARG)' 'on_answer_call' 'on_score_call'
+refuses 'another sender of the reply in call_wait' 'answers_call_wait(0, 0, ARG, e->line)' 'e->answer_tx' 'e->score_tx'
+refuses 'another reply in call_wait' 'answers_call_wait(0, 0, e->answer_tx, ARG)' 'e->line' 'e->point'
+refuses 'another reply in call_timedwait' 'answers_call_timedwait(0, 0, e->answer_tx, ARG, 0, 0)' 'e->line' 'e->point'
+refuses 'a sender of the reply for one of the channel' 'answers_call_wait(ARG, 0, e->answer_tx, e->line)' \
+  '&e->line_tx->base' '&e->answer_tx->base'
+refuses 'another reply in reply' 'answers_reply(e->answer_tx, ARG)' 'e->line' 'e->point'
+refuses 'another sender in reply' 'answers_reply(ARG, e->line)' 'e->answer_tx' 'e->score_tx'
+
+# limits DEFINE MAX
+limits() {
+  printf '#include <uvch.h>\nstruct large { char bytes[ARG]; };\n%s(larges, struct large);\n' "$1" >"$work/large.c"
+  cp "$work/large.c" "$work/large.cc"
+  printf '#include <string>\n#include <uvch.h>\n%s(items, ARG);\n' "$1" >"$work/copied.cc"
+  report "$1: C refuses a type that is too large" only_right syntax_c "$work/large.c" "$2" "$2+1"
+  [ -n "${CXX:-}" ] || return 0
+  report "$1: C++ refuses a type that is too large" only_right syntax_cxx "$work/large.cc" "$2" "$2+1"
+  report "$1: C++ refuses a type that cannot be copied by bytes" \
+    only_right syntax_cxx "$work/copied.cc" 'const char*' 'std::string'
+}
+limits UVCH_MPSC_DEFINE UVCH_MPSC_ITEM_MAX
+limits UVCH_ONESHOT_DEFINE UVCH_ONESHOT_ITEM_MAX
 
 #
 # No cost
@@ -177,15 +218,30 @@ fi
 typedef lines_sender_t sender;
 typedef lines_receiver_t receiver;
 typedef points_permit_t permit;
+typedef answers_sender_t once_sender;
+typedef answers_receiver_t once_receiver;
+typedef answers_call_t call;
 #define CALL(kind, function) kind##_##function
+#define ONCE(function) answers_##function
+#define REPLY(function) answers_##function
+#define SIZE
 #define MESSAGE struct line
 #else
 typedef uvch_mpsc_sender_t sender;
 typedef uvch_mpsc_receiver_t receiver;
 typedef uvch_mpsc_permit_t permit;
+typedef uvch_oneshot_sender_t once_sender;
+typedef uvch_oneshot_receiver_t once_receiver;
+typedef uvch_call_t call;
 #define CALL(kind, function) uvch_mpsc_##function
+#define ONCE(function) uvch_oneshot_##function
+#define REPLY(function) uvch_##function
+#define SIZE , sizeof(struct line)
 #define MESSAGE void
 #endif
+struct question { int number; once_sender reply; };
+void on_answer(once_receiver* rx, int status, MESSAGE* item);
+void on_reply(call* req, int status, MESSAGE* reply);
 void on_line(receiver* rx, int status, MESSAGE* item);
 void on_lines(receiver* rx, int status, MESSAGE* first, size_t stride, size_t count);
 
@@ -227,6 +283,32 @@ size_t sum(struct line* first, size_t stride, size_t count) {
   }
   return bytes;
 }
+
+int make_once(uv_loop_t* loop, once_receiver* rx, once_sender* tx) { return ONCE(init)(loop, rx, tx SIZE); }
+int renew(once_receiver* rx, once_sender* tx) { return ONCE(renew)(rx, tx); }
+int send_once(once_sender* tx, const struct line* line) {
+  return ONCE(sender_is_closed)(tx) ? ONCE(sender_close)(tx) : ONCE(send)(tx, line);
+}
+int take_once(once_receiver* rx, struct line* line) {
+  int result = ONCE(try_recv)(rx, line);
+  return result == UV_EAGAIN ? ONCE(recv)(rx, on_answer) : result;
+}
+int wait_once(once_receiver* rx, struct line* line, uint64_t timeout) {
+  return ONCE(receiver_is_terminated)(rx) ? 0 : ONCE(recv_timedwait)(rx, line, timeout);
+}
+int ask(uv_loop_t* loop, call* req, const uvch_mpsc_sender_t* tx, struct question* question) {
+  return REPLY(call)(loop, req, tx, question, &question->reply SIZE, on_reply);
+}
+int ask_with(uv_loop_t* loop, call* req, const uvch_mpsc_sender_t* tx, struct question* question,
+             const uvch_call_options_t* options) {
+  return REPLY(call_ex)(loop, req, tx, question, &question->reply SIZE, options, on_reply);
+}
+int ask_and_wait(const uvch_mpsc_sender_t* tx, struct line* line, int* is_sent) {
+  struct question question = {7, {0}};
+  int result = REPLY(call_wait)(tx, &question, &question.reply, line SIZE);
+  return result < 0 ? result : REPLY(call_timedwait)(tx, &question, &question.reply, line SIZE, 1000, is_sent);
+}
+int answer(struct question* question, const struct line* line) { return REPLY(reply)(&question->reply, line); }
 END
 } >"$work/cost.c"
 
@@ -250,7 +332,9 @@ same_code() { # same_code COMPILE SOURCE
   "$1" -O2 -S -o "$work/untyped.s" "$2"
   normalise <"$work/typed.s" >"$work/typed.normal"
   normalise <"$work/untyped.s" >"$work/untyped.normal"
-  grep -q uvch_mpsc_try_send "$work/typed.normal" || { echo "no call of uvch_mpsc_try_send in the assembly"; return 1; }
+  for name in uvch_mpsc_try_send uvch_oneshot_send uvch_call uvch_reply; do
+    grep -q "$name" "$work/typed.normal" || { echo "no call of $name in the assembly"; return 1; }
+  done
   diff "$work/typed.normal" "$work/untyped.normal"
 }
 report "the same instructions as the untyped calls, C" same_code c "$work/cost.c"

@@ -182,12 +182,16 @@ static void gauge_on_recv(uvch_mpsc_receiver_t* rx, int status, void* item) {
   }
 }
 
-static void gauge_init(gauge_t* gauge, size_t capacity) {
-  memset(gauge, 0, sizeof(*gauge));
+static void gauge_start(gauge_t* gauge) {
   support_loop_init(&gauge->loop);
   uv_check_init(&gauge->loop, &gauge->check);
   gauge->check.data = gauge;
   uv_check_start(&gauge->check, gauge_on_check);
+}
+
+static void gauge_init(gauge_t* gauge, size_t capacity) {
+  memset(gauge, 0, sizeof(*gauge));
+  gauge_start(gauge);
   ck_assert_int_eq(uvch_mpsc_init(&gauge->loop, &gauge->rx, &gauge->tx, sizeof(size_t), capacity), 0);
   gauge->rx.data = gauge;
 }
@@ -244,6 +248,63 @@ START_TEST(the_budget_of_time_is_over_by_one_callback_at_most) {
   gauge_fill(&gauge, 300);
   gauge_end(&gauge, 300);
   ck_assert_uint_le(gauge.most, 11);
+}
+END_TEST
+
+/* Many oneshots whose values are there before the loop runs. */
+
+#define SHOTS 101
+#define SHOT_TAKEN 50 /* not by its callback */
+
+typedef struct volley_s {
+  gauge_t gauge;
+  uvch_oneshot_receiver_t rx[SHOTS];
+  uvch_oneshot_sender_t tx[SHOTS];
+} volley_t;
+
+/* One that is due and has to wait for another pass can be taken by hand. */
+static void volley_take_one(volley_t* volley) {
+  uvch_oneshot_receiver_t* rx = &volley->rx[SHOT_TAKEN];
+  size_t value = 0;
+
+  ck_assert_int_eq(uvch_oneshot_recv_stop(rx), 0);
+  ck_assert_int_eq(uvch_oneshot_try_recv(rx, &value), 0);
+  ck_assert_uint_eq(value, SHOT_TAKEN);
+  ck_assert_int_eq(uvch_close((uvch_handle_t*) rx, NULL), 0);
+}
+
+static void volley_on_recv(uvch_oneshot_receiver_t* rx, int status, void* item) {
+  volley_t* volley = rx->data;
+
+  ck_assert_int_eq(status, 0);
+  ck_assert_uint_eq(*(const size_t*) item, (size_t) (rx - volley->rx));
+  if (volley->gauge.received == 0) {
+    volley_take_one(volley);
+  }
+  volley->gauge.received += 1;
+  if (volley->gauge.received == SHOTS - 1) {
+    close_uv((uv_handle_t*) &volley->gauge.check);
+  }
+  ck_assert_int_eq(uvch_close((uvch_handle_t*) rx, NULL), 0);
+}
+
+START_TEST(oneshots_beyond_the_budget_come_in_later_passes_and_can_be_taken_at_once) {
+  volley_t volley;
+  size_t i;
+
+  memset(&volley, 0, sizeof(volley));
+  gauge_start(&volley.gauge);
+  for (i = 0; i < SHOTS; i++) {
+    ck_assert_int_eq(uvch_oneshot_init(&volley.gauge.loop, &volley.rx[i], &volley.tx[i], sizeof(i)), 0);
+    volley.rx[i].data = &volley;
+    ck_assert_int_eq(uvch_oneshot_recv(&volley.rx[i], volley_on_recv), 0);
+    ck_assert_int_eq(uvch_oneshot_send(&volley.tx[i], &i), 0);
+  }
+  ck_assert_int_eq(uvch_loop_configure(&volley.gauge.loop, UVCH_LOOP_BUDGET_MESSAGES, 10), 0);
+  ck_assert_int_eq(uvch_loop_configure(&volley.gauge.loop, UVCH_LOOP_BUDGET_TIME, NO_TIME_BUDGET), 0);
+  support_loop_end(&volley.gauge.loop);
+  ck_assert_uint_eq(volley.gauge.received, SHOTS - 1);
+  ck_assert_uint_eq(volley.gauge.most, 10);
 }
 END_TEST
 
@@ -661,6 +722,7 @@ int main(void) {
   tcase_add_test(passes, a_million_queued_messages_do_not_come_in_one_pass);
   tcase_add_loop_test(passes, the_budget_of_messages_is_a_hard_cap, 0, 6);
   tcase_add_test(passes, the_budget_of_time_is_over_by_one_callback_at_most);
+  tcase_add_test(passes, oneshots_beyond_the_budget_come_in_later_passes_and_can_be_taken_at_once);
   tcase_add_test(channels, a_hundred_equal_channels_get_equal_shares_of_one_budget);
   tcase_add_loop_test(channels, light_channels_beside_a_saturated_one_are_served_within_two_passes, 0, 2);
   tcase_add_loop_test(pinned, all_goes_on_with_the_whole_process_on_one_processor, 0, 6);

@@ -20,6 +20,18 @@ UVCH_MPSC_DEFINE(lines, line_t);
 UVCH_MPSC_DEFINE(points, point_t);
 UVCH_MPSC_DEFINE(jobs, job_t);
 UVCH_MPSC_DEFINE(names, const char*);
+UVCH_ONESHOT_DEFINE(answers, line_t);
+UVCH_ONESHOT_DEFINE(spots, point_t);
+
+/* A command whose reply is the line of that number, or with `spot` the point. */
+typedef struct command_s {
+  size_t number;
+  bool spot;
+  answers_sender_t line;
+  spots_sender_t point;
+} command_t;
+
+UVCH_MPSC_DEFINE(commands, command_t);
 
 #define COUNT 100
 
@@ -587,6 +599,305 @@ START_TEST(a_typed_sender_is_told_that_its_channel_is_closed) {
 }
 END_TEST
 
+/* One value. */
+
+START_TEST(a_typed_value_comes_out_as_it_went_in) {
+  answers_receiver_t rx;
+  answers_sender_t tx;
+  line_t line = line_of(7);
+
+  ck_assert_int_eq(answers_init(NULL, &rx, &tx), 0);
+  ck_assert_int_eq(answers_receiver_is_empty(&rx), 1);
+  ck_assert_int_eq(answers_try_recv(&rx, &line), UV_EAGAIN);
+  ck_assert_int_eq(answers_recv_timedwait(&rx, &line, 0), UV_ETIMEDOUT);
+  ck_assert_int_eq(answers_sender_is_closed(&tx), 0);
+  ck_assert_int_eq(answers_send(&tx, &line), 0);
+  ck_assert_int_eq(answers_send(&tx, &line), UV_EBADF);
+  ck_assert_int_eq(answers_receiver_is_empty(&rx), 0);
+  ck_assert_int_eq(answers_receiver_is_terminated(&rx), 0);
+  memset(&line, 0, sizeof(line));
+  ck_assert_int_eq(answers_recv_wait(&rx, &line), 0);
+  ck_assert(is_line(&line, 7));
+  ck_assert_int_eq(answers_receiver_is_terminated(&rx), 1);
+  ck_assert_int_eq(answers_renew(&rx, &tx), 0);
+  ck_assert_int_eq(answers_receiver_is_terminated(&rx), 0);
+  line = line_of(8);
+  ck_assert_int_eq(answers_send(&tx, &line), 0);
+  memset(&line, 0, sizeof(line));
+  ck_assert_int_eq(answers_recv_timedwait(&rx, &line, 0), 0);
+  ck_assert(is_line(&line, 8));
+  ck_assert_int_eq(answers_renew(&rx, &tx), 0);
+  ck_assert_int_eq(answers_sender_close(&tx), 0);
+  ck_assert_int_eq(answers_try_recv(&rx, &line), UV_EOF);
+  ck_assert_int_eq(answers_renew(&rx, &tx), 0);
+  ck_assert_int_eq(answers_recv_shutdown(&rx), 0);
+  ck_assert_int_eq(answers_sender_is_closed(&tx), 1);
+  ck_assert_int_eq(answers_send(&tx, &line), UV_EPIPE);
+  ck_assert_int_eq(answers_recv_wait(&rx, &line), UV_EOF);
+  ck_assert_int_eq(answers_close(&rx, NULL), 0);
+}
+END_TEST
+
+static void on_value(answers_receiver_t* rx, int status, line_t* line) {
+  sink_t* sink = rx->base.data;
+
+  ck_assert_int_eq(status, 0);
+  ck_assert(is_line(line, 9));
+  sink->count++;
+  ck_assert_int_eq(answers_close(rx, on_closed), 0);
+}
+
+START_TEST(a_typed_callback_gets_its_receiver_and_its_value) {
+  answers_receiver_t rx;
+  answers_sender_t tx;
+  line_t line = line_of(9);
+  sink_t sink = {0, 0, 0};
+  uv_loop_t loop;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(answers_init(NULL, &rx, &tx), 0);
+  ck_assert_int_eq(answers_attach(&loop, &rx), 0);
+  rx.base.data = &sink;
+  ck_assert_int_eq(answers_recv(&rx, on_value), 0);
+  ck_assert_int_eq(answers_recv(&rx, on_value), UV_EALREADY);
+  ck_assert_int_eq(answers_recv_stop(&rx), 0);
+  ck_assert_int_eq(answers_send(&tx, &line), 0);
+  support_loop_run(&loop);
+  ck_assert_uint_eq(sink.count, 0);
+  ck_assert_int_eq(answers_recv(&rx, on_value), 0);
+  support_loop_end(&loop);
+  ck_assert_uint_eq(sink.count, 1);
+  ck_assert_uint_eq(sink.closes, 1);
+}
+END_TEST
+
+static void drop_point(void* item, void* arg) {
+  size_t* dropped = arg;
+
+  ck_assert(is_point(item, 3));
+  *dropped += 1;
+}
+
+START_TEST(a_typed_oneshot_takes_options) {
+  spots_receiver_t rx;
+  spots_sender_t tx;
+  uvch_oneshot_options_t options;
+  point_t point = point_of(3);
+  size_t dropped = 0;
+
+  memset(&options, 0, sizeof(options));
+  options.drop = drop_point;
+  options.arg = &dropped;
+  ck_assert_int_eq(spots_init_ex(NULL, &rx, &tx, &options), 0);
+  ck_assert_int_eq(spots_send(&tx, &point), 0);
+  ck_assert_uint_eq(dropped, 0);
+  ck_assert_int_eq(spots_close(&rx, NULL), 0);
+  ck_assert_uint_eq(dropped, 1);
+}
+END_TEST
+
+static void on_oneshot_closed(uvch_oneshot_closed_t* req, int status) {
+  int* told = req->data;
+
+  *told = status;
+}
+
+START_TEST(a_typed_sender_is_told_that_nobody_waits_for_its_value) {
+  spots_receiver_t rx;
+  spots_sender_t tx;
+  uvch_oneshot_closed_t req;
+  int told = UV_EAGAIN;
+  uv_loop_t loop;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(spots_init(NULL, &rx, &tx), 0);
+  req.data = &told;
+  ck_assert_int_eq(spots_closed(&loop, &req, &tx, on_oneshot_closed), 0);
+  ck_assert_int_eq(spots_closed_timedwait(&tx, 0), UV_ETIMEDOUT);
+  ck_assert_int_eq(spots_close(&rx, NULL), 0);
+  ck_assert_int_eq(spots_closed_wait(&tx), 0);
+  support_loop_end(&loop);
+  ck_assert_int_eq(told, 0);
+  ck_assert_int_eq(spots_sender_close(&tx), 0);
+}
+END_TEST
+
+START_TEST(typed_oneshots_refuse_null_as_the_untyped_ones_do) {
+  answers_receiver_t rx;
+  answers_sender_t tx;
+  line_t line = line_of(0);
+
+  ck_assert_int_eq(answers_init(NULL, NULL, &tx), UV_EINVAL);
+  ck_assert_int_eq(answers_init(NULL, &rx, NULL), UV_EINVAL);
+  ck_assert_int_eq(answers_init(NULL, &rx, &tx), 0);
+  ck_assert_int_eq(answers_send(NULL, &line), UV_EINVAL);
+  ck_assert_int_eq(answers_send(&tx, NULL), UV_EINVAL);
+  ck_assert_int_eq(answers_reply(NULL, &line), UV_EINVAL);
+  ck_assert_int_eq(answers_try_recv(NULL, &line), UV_EINVAL);
+  ck_assert_int_eq(answers_recv(NULL, on_value), UV_EINVAL);
+  ck_assert_int_eq(answers_sender_is_closed(NULL), 1);
+  ck_assert_int_eq(answers_attach(NULL, &rx), UV_EINVAL);
+  ck_assert_int_eq(answers_close(NULL, NULL), UV_EINVAL);
+  ck_assert_int_eq(answers_sender_close(&tx), 0);
+  ck_assert_int_eq(answers_close(&rx, NULL), 0);
+}
+END_TEST
+
+/* Calls: an actor that answers with the line or the point of a command's number. */
+
+static void on_command(commands_receiver_t* rx, int status, command_t* command) {
+  sink_t* sink = rx->base.data;
+  line_t line;
+  point_t point;
+
+  if (status == UV_EOF) {
+    sink->ends++;
+    ck_assert_int_eq(commands_close(rx, NULL), 0);
+    return;
+  }
+  ck_assert_int_eq(status, 0);
+  sink->count++;
+  if (command->spot) {
+    point = point_of(command->number);
+    ck_assert_int_eq(spots_reply(&command->point, &point), 0);
+  } else {
+    line = line_of(command->number);
+    ck_assert_int_eq(answers_reply(&command->line, &line), 0);
+  }
+}
+
+/* What a caller waits for: its number, and what came. */
+typedef struct asked_s {
+  size_t number;
+  size_t replies;
+  int status;
+} asked_t;
+
+static void on_line_reply(answers_call_t* req, int status, line_t* reply) {
+  asked_t* asked = req->base.data;
+
+  asked->status = status;
+  asked->replies++;
+  ck_assert(status == 0 ? is_line(reply, asked->number) : reply == NULL);
+}
+
+static void on_point_reply(spots_call_t* req, int status, point_t* reply) {
+  asked_t* asked = req->base.data;
+
+  asked->status = status;
+  asked->replies++;
+  ck_assert(status == 0 ? is_point(reply, asked->number) : reply == NULL);
+}
+
+START_TEST(typed_calls_get_replies_of_their_types) {
+  commands_receiver_t rx;
+  commands_sender_t tx;
+  answers_call_t line_call;
+  spots_call_t point_call;
+  command_t commands[2] = {{.number = 5, .spot = false}, {.number = 6, .spot = true}};
+  asked_t asked[2] = {{5, 0, UV_EAGAIN}, {6, 0, UV_EAGAIN}};
+  sink_t sink = {0, 0, 0};
+  uv_loop_t loop;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(commands_init(&loop, &rx, &tx, 1), 0);
+  rx.base.data = &sink;
+  line_call.base.data = &asked[0];
+  point_call.base.data = &asked[1];
+  ck_assert_int_eq(commands_recv_start(&rx, on_command), 0);
+  ck_assert_int_eq(answers_call(&loop, &line_call, &tx.base, &commands[0], &commands[0].line, on_line_reply), 0);
+  ck_assert_int_eq(spots_call(&loop, &point_call, &tx.base, &commands[1], &commands[1].point, on_point_reply), 0);
+  while (asked[0].replies + asked[1].replies < 2) {
+    uv_run(&loop, UV_RUN_ONCE);
+  }
+  ck_assert_int_eq(commands_sender_close(&tx), 0);
+  support_loop_end(&loop);
+  ck_assert_int_eq(asked[0].status, 0);
+  ck_assert_int_eq(asked[1].status, 0);
+  ck_assert_uint_eq(sink.count, 2);
+  ck_assert_uint_eq(sink.ends, 1);
+}
+END_TEST
+
+START_TEST(a_typed_call_takes_options_and_can_be_cancelled) {
+  commands_receiver_t rx;
+  commands_sender_t tx;
+  spots_call_t call;
+  command_t command = {.number = 3, .spot = true};
+  uvch_call_options_t options;
+  point_t point = point_of(3);
+  asked_t asked = {3, 0, UV_EAGAIN};
+  size_t dropped = 0;
+  uv_loop_t loop;
+
+  memset(&options, 0, sizeof(options));
+  options.drop = drop_point;
+  options.arg = &dropped;
+  support_loop_init(&loop);
+  ck_assert_int_eq(commands_init(NULL, &rx, &tx, 1), 0);
+  call.base.data = &asked;
+  ck_assert_int_eq(spots_call_ex(&loop, &call, &tx.base, &command, &command.point, &options, on_point_reply), 0);
+  ck_assert_int_eq(uvch_cancel((uvch_req_t*) &call), 0);
+  support_loop_end(&loop);
+  ck_assert_uint_eq(asked.replies, 1);
+  ck_assert_int_eq(asked.status, UV_ECANCELED);
+  ck_assert_int_eq(call.base.is_sent, 1);
+  ck_assert_int_eq(commands_try_recv(&rx, &command), 0);
+  ck_assert_int_eq(spots_reply(&command.point, &point), 1);
+  ck_assert_uint_eq(dropped, 1);
+  ck_assert_int_eq(commands_sender_close(&tx), 0);
+  ck_assert_int_eq(commands_close(&rx, NULL), 0);
+}
+END_TEST
+
+/* A thread that calls and sleeps until the replies are there. */
+typedef struct asker_s {
+  commands_sender_t tx;
+  support_result_t result;
+} asker_t;
+
+static void ask(void* arg) {
+  asker_t* asker = arg;
+  size_t i;
+
+  for (i = 0; i < COUNT; i++) {
+    command_t command = {.number = i, .spot = true};
+    line_t line;
+    point_t point;
+    int is_sent = 0;
+
+    support_expect_eq(&asker->result, spots_call_wait(&asker->tx.base, &command, &command.point, &point), 0);
+    support_expect(&asker->result, is_point(&point, i));
+    command.spot = false;
+    support_expect_eq(&asker->result,
+                      answers_call_timedwait(&asker->tx.base, &command, &command.line, &line, UINT64_MAX, &is_sent), 0);
+    support_expect(&asker->result, is_line(&line, i));
+    support_expect_eq(&asker->result, is_sent, 1);
+  }
+  support_expect_eq(&asker->result, commands_sender_close(&asker->tx), 0);
+}
+
+START_TEST(a_thread_waits_for_the_replies_to_typed_calls) {
+  commands_receiver_t rx;
+  asker_t asker;
+  sink_t sink = {0, 0, 0};
+  uv_thread_t thread;
+  uv_loop_t loop;
+
+  memset(&asker, 0, sizeof(asker));
+  support_loop_init(&loop);
+  ck_assert_int_eq(commands_init(&loop, &rx, &asker.tx, 1), 0);
+  rx.base.data = &sink;
+  ck_assert_int_eq(commands_recv_start(&rx, on_command), 0);
+  support_spawn(&thread, ask, &asker);
+  support_loop_end(&loop);
+  support_join(&thread);
+  support_result_check(&asker.result);
+  ck_assert_uint_eq(sink.count, 2 * COUNT);
+  ck_assert_uint_eq(sink.ends, 1);
+}
+END_TEST
+
 int main(void) {
   Suite* suite = suite_create("typed");
   TCase* tcase = support_case(suite, "typed");
@@ -605,5 +916,13 @@ int main(void) {
   tcase_add_test(tcase, typed_permits_send_split_and_give_back);
   tcase_add_test(tcase, typed_weak_senders_become_senders_while_there_is_one);
   tcase_add_test(tcase, a_typed_sender_is_told_that_its_channel_is_closed);
+  tcase_add_test(tcase, a_typed_value_comes_out_as_it_went_in);
+  tcase_add_test(tcase, a_typed_callback_gets_its_receiver_and_its_value);
+  tcase_add_test(tcase, a_typed_oneshot_takes_options);
+  tcase_add_test(tcase, a_typed_sender_is_told_that_nobody_waits_for_its_value);
+  tcase_add_test(tcase, typed_oneshots_refuse_null_as_the_untyped_ones_do);
+  tcase_add_test(tcase, typed_calls_get_replies_of_their_types);
+  tcase_add_test(tcase, a_typed_call_takes_options_and_can_be_cancelled);
+  tcase_add_test(tcase, a_thread_waits_for_the_replies_to_typed_calls);
   return support_main(suite);
 }

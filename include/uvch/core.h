@@ -18,6 +18,7 @@ typedef enum {
   UVCH_UNKNOWN_HANDLE = 0,
   UVCH_MPSC_RECEIVER,
   UVCH_INBOX,
+  UVCH_ONESHOT_RECEIVER,
 } uvch_handle_type;
 
 /* Request types. */
@@ -26,6 +27,8 @@ typedef enum {
   UVCH_MPSC_SEND,
   UVCH_MPSC_RESERVE,
   UVCH_MPSC_CLOSED,
+  UVCH_ONESHOT_CLOSED,
+  UVCH_CALL,
 } uvch_req_type;
 
 /* What can be set for a loop, see uvch_loop_configure(). */
@@ -50,19 +53,24 @@ typedef struct uvch_mpsc_sender_s uvch_mpsc_sender_t;
 typedef struct uvch_mpsc_weak_sender_s uvch_mpsc_weak_sender_t;
 typedef struct uvch_mpsc_permit_s uvch_mpsc_permit_t;
 typedef struct uvch_mpsc_receiver_s uvch_mpsc_receiver_t;
+typedef struct uvch_oneshot_sender_s uvch_oneshot_sender_t;
+typedef struct uvch_oneshot_receiver_s uvch_oneshot_receiver_t;
 
 /* Request types. */
 typedef struct uvch_req_s uvch_req_t;
 typedef struct uvch_mpsc_send_s uvch_mpsc_send_t;
 typedef struct uvch_mpsc_reserve_s uvch_mpsc_reserve_t;
 typedef struct uvch_mpsc_closed_s uvch_mpsc_closed_t;
+typedef struct uvch_oneshot_closed_s uvch_oneshot_closed_t;
+typedef struct uvch_call_s uvch_call_t;
 
 /* Callbacks. */
 typedef void (*uvch_close_cb)(uvch_handle_t* handle);
 typedef void (*uvch_walk_cb)(uvch_handle_t* handle, void* arg);
 
 /* uvch_drop_cb: gets a message that was taken and will not be delivered; `arg` is the channel's. It is called without any lock on
- * the thread that closes the receiver, and on no other. `item` is good until it returns. */
+ * the thread that closes the receiver, and on no other, but for a reply that comes too late: that is dropped on the thread that
+ * calls uvch_reply(). `item` is good until it returns. */
 typedef void (*uvch_drop_cb)(void* item, void* arg);
 
 #define UVCH_HANDLE_FIELDS     \
@@ -151,7 +159,7 @@ UVCH_EXTERN void uvch_unref(uvch_handle_t* handle);
 UVCH_EXTERN int uvch_has_ref(const uvch_handle_t* handle);
 
 /* uvch_is_active: 1 if the handle waits for something: a receiver between recv_start (or recv_many_start) and recv_stop,
- * UV_EOF or close. Else 0.
+ * UV_EOF or close, a oneshot's receiver between uvch_oneshot_recv and its callback. Else 0.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_is_active(const uvch_handle_t* handle);
@@ -170,7 +178,8 @@ UVCH_EXTERN uvch_handle_type uvch_handle_get_type(const uvch_handle_t* handle);
 UVCH_EXTERN void* uvch_handle_get_data(const uvch_handle_t* handle);
 UVCH_EXTERN void uvch_handle_set_data(uvch_handle_t* handle, void* data);
 
-/* uvch_cancel: give up a request that waits. Its callback comes with UV_ECANCELED; what it has not sent is the caller's again.
+/* uvch_cancel: give up a request that waits. Its callback comes with UV_ECANCELED; what it has not sent is the caller's again. A
+ * call is given up also when its message was taken.
  *
  * Threads:  the request's loop.
  * Returns 0, UV_EINVAL (NULL, not a request), UV_EBUSY (done, or just being served: the callback comes with another status). */
@@ -179,9 +188,10 @@ UVCH_EXTERN int uvch_cancel(uvch_req_t* req);
 /* uvch_owns_handle: 1 if `handle` is one that the library keeps on the loop for itself, else 0. For programs that walk their loop
  * with uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request. A
  * program that closes them all the same gets no callbacks of the library on that loop any more, close callbacks that were due
- * included; senders get UV_EPIPE. It should cancel its waiting requests before and run the loop until their callbacks have come (a
- * reservation that has just been granted holds its places until then), close its inboxes before, and uvch_close() its receivers
- * before or after.
+ * included; senders get UV_EPIPE. It cancels its waiting requests before, not after, and runs the loop until their callbacks have
+ * come (a reservation that has just been granted holds its places until then), closes its inboxes before, and uvch_close()s its
+ * receivers before or after. The request of a call that was not cancelled must stay where it is until the reply's sender is used
+ * up, and a reply is dropped on that sender's thread.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);

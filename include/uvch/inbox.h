@@ -50,9 +50,9 @@ UVCH_EXTERN int uvch_inbox_close(uvch_inbox_t* inbox);
  * is not called. */
 UVCH_EXTERN int uvch_post(const uvch_inbox_t* inbox, uvch_post_cb fn, void* arg);
 
-/* uvch_inbox_stop: stop the loop in order, from any thread. Once the calls that were posted before have come, every uvch handle of
- * the loop is closed and its waiting requests are cancelled, so that uv_run() returns and uv_loop_close() gives 0, as far as uvch
- * is what keeps the loop alive. Later posts get UV_EPIPE; those in between come with UV_ECANCELED.
+/* uvch_inbox_stop: stop the loop in order, from any thread. Once the calls that were posted before have come, every uvch handle
+ * of the loop is closed and its waiting requests are cancelled, so that uv_run() returns and uv_loop_close() gives 0, as far as
+ * uvch is what keeps the loop alive. Later posts get UV_EPIPE; those in between come with UV_ECANCELED.
  *
  * Threads:  any. Twice is harmless.
  * Returns as uvch_post(). */

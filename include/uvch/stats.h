@@ -41,8 +41,8 @@ UVCH_EXTERN int uvch_mpsc_sender_get_stats(const uvch_mpsc_sender_t* tx, uvch_st
 UVCH_EXTERN int uvch_mpsc_receiver_get_stats(const uvch_mpsc_receiver_t* rx, uvch_stats_t* stats);
 
 /* uvch_print_all: one line to `stream` for each handle of `loop`, as uv_print_all_handles(): [R] it has a reference
- * (uvch_ref), [A] it is active, [C] it is closing; then its type, its address and its channel's numbers. For people, the
- * format may change. Nothing for a NULL.
+ * (uvch_ref), [A] it is active, [C] it is closing; then its type, its address and the numbers of its channel, of a oneshot its
+ * state. For people, the format may change. Nothing for a NULL.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN void uvch_print_all(uv_loop_t* loop, FILE* stream);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * mpsc channels of one C type, checked by the compiler. It costs nothing: each function is inline and only calls the untyped one.
+ * Channels of one C type, checked by the compiler. It costs nothing: each function is inline and only calls the untyped one.
  *
  *   UVCH_MPSC_DEFINE(lines, struct line);
  *
@@ -16,40 +16,75 @@
  *   lines_try_send(), lines_send_wait(), ...           for every other uvch_mpsc_X() a lines_X() with the same arguments, in the
  *                                                      same order and with the same results, documented in <uvch/mpsc.h>
  *
- * Requests, their callbacks, options and the drop function are the untyped ones. For what works on any handle, a pointer to a
- * typed receiver may be cast to uvch_handle_t*, and its `data` is rx.base.data. To go over to the untyped calls, or to a library
- * that uses them, pass &tx.base.
+ *   UVCH_ONESHOT_DEFINE(answers, struct answer);
+ *
+ * does the same for oneshots whose value is a `struct answer`, and for calls whose reply is one:
+ *
+ *   answers_item_t, answers_sender_t, answers_receiver_t, answers_recv_cb
+ *   answers_init(loop, &rx, &tx), answers_init_ex(loop, &rx, &tx, options)
+ *   answers_attach(loop, &rx), answers_close(&rx, cb)
+ *   answers_send(), answers_recv(), ...                for every other uvch_oneshot_X() an answers_X(), see <uvch/oneshot.h>
+ *   answers_call_t, answers_call_cb                    a struct with the untyped request in its only member `base`; a callback
+ *                                                      that gets an answers_call_t* and the reply as struct answer*
+ *   answers_call(loop, &req, &tx, &message, &message.reply, cb), answers_call_ex(..., options, cb)
+ *   answers_call_wait(&tx, &message, &message.reply, &answer), answers_call_timedwait(..., &answer, timeout, &is_sent)
+ *   answers_reply(&message->reply, &answer)            uvch_call() and so on without the size, see <uvch/call.h>
+ *
+ * `message.reply` is an answers_sender_t, so the reply is checked on both sides, where it is awaited and where it is sent. The
+ * channel that the message goes through is any: `tx` is an untyped sender, `&lines_tx.base` of a typed one, and the message is
+ * not checked against it.
+ *
+ * Requests other than calls, their callbacks, options and the drop function are the untyped ones. For what works on any handle or
+ * request, a pointer to a typed receiver may be cast to uvch_handle_t*, one to a typed call to uvch_req_t*, and their `data` is
+ * rx.base.data and req.base.data. To go over to the untyped calls, or to a library that uses them, pass &tx.base.
  *
  * `type` is any complete type that can be written before a name: give function pointers and arrays a typedef or put them into a
- * struct. It is copied by bytes, so C++ refuses one that is not trivially copyable. One larger than UVCH_MPSC_ITEM_MAX does not
- * compile. Messages of size 0, pure signals, have no C type: use the untyped calls.
+ * struct. It is copied by bytes, so C++ refuses one that is not trivially copyable. One larger than UVCH_MPSC_ITEM_MAX or
+ * UVCH_ONESHOT_ITEM_MAX does not compile. Messages of size 0, pure signals, have no C type: use the untyped calls.
  *
  * C++ refuses a wrong type. In C it is an error since gcc 14, while older compilers only warn: -Werror=incompatible-pointer-types
  * makes it one. A void* passes for any message in C.
  *
- * Receive callbacks are cast: the library calls a lines_recv_cb as the uvch_mpsc_recv_cb that differs from it in what two of its
- * pointers point to. Where indirect calls are checked for the exact type (-fsanitize=cfi-icall, -fsanitize=function), give
- * uvch_mpsc_recv_start(&rx.base, cb) and uvch_mpsc_recv_many_start() untyped callbacks instead; the rest can stay typed. */
+ * Callbacks that get a message are cast: the library calls a lines_recv_cb as the uvch_mpsc_recv_cb that differs from it in what
+ * two of its pointers point to. Where indirect calls are checked for the exact type (-fsanitize=cfi-icall, -fsanitize=function),
+ * give uvch_mpsc_recv_start(&rx.base, cb), uvch_mpsc_recv_many_start(), uvch_oneshot_recv(), uvch_call() and uvch_call_ex()
+ * untyped callbacks instead; the rest can stay typed. */
 #ifndef UVCH_TYPED_H
 #define UVCH_TYPED_H
 
 #include <uvch/core.h>
 #include <uvch/mpsc.h>
+#include <uvch/oneshot.h>
+#include <uvch/call.h>
 
 /* UVCH_MPSC_DEFINE: define the typed channel `name` for messages of type `type`. Takes a semicolon. */
 #define UVCH_MPSC_DEFINE(name, type) \
-  UVCH_TYPED_TYPES_(name, type)      \
+  UVCH_TYPED_ENDS_(name, mpsc, type) \
+  UVCH_TYPED_MPSC_ENDS_(name)        \
+  UVCH_TYPED_HANDLE_(name)           \
   UVCH_TYPED_MAKING_(name)           \
   UVCH_TYPED_SENDING_(name)          \
   UVCH_TYPED_SENDING_MANY_(name)     \
   UVCH_TYPED_PERMITS_(name)          \
   UVCH_TYPED_WEAK_(name)             \
-  UVCH_TYPED_CLOSED_(name)           \
+  UVCH_TYPED_SENDER_(name, mpsc)     \
   UVCH_TYPED_SENDER_ASKS_(name)      \
-  UVCH_TYPED_RECEIVING_(name)        \
+  UVCH_TYPED_RECV_START_(name)       \
+  UVCH_TYPED_RECEIVER_(name, mpsc)   \
   UVCH_TYPED_RECEIVING_MANY_(name)   \
   UVCH_TYPED_RECEIVER_ASKS_(name)    \
-  UVCH_TYPED_CHECKS_(type)
+  UVCH_TYPED_CHECKS_(type, UVCH_MPSC_ITEM_MAX)
+
+/* UVCH_ONESHOT_DEFINE: define the typed oneshot `name` for a value of type `type`, and calls with such a reply. Takes a
+ * semicolon. */
+#define UVCH_ONESHOT_DEFINE(name, type) \
+  UVCH_TYPED_ENDS_(name, oneshot, type) \
+  UVCH_TYPED_HANDLE_(name)              \
+  UVCH_TYPED_ONESHOT_(name)             \
+  UVCH_TYPED_SENDER_(name, oneshot)     \
+  UVCH_TYPED_RECEIVER_(name, oneshot)   \
+  UVCH_TYPED_CALL_(name)                \
+  UVCH_TYPED_CHECKS_(type, UVCH_ONESHOT_ITEM_MAX)
 
 /* All below is how it is done. Parameters end in _ because the program may have a variable of the plain name (-Wshadow). */
 
@@ -75,32 +110,92 @@ typedef void (*uvch_typed_any_cb_)(void);
 
 /* What must hold for the type. Comes last: the program's semicolon ends it. */
 #ifdef __cplusplus
-#define UVCH_TYPED_CHECKS_(type)                                                                            \
+#define UVCH_TYPED_CHECKS_(type, max)                                                                       \
   static_assert(__is_trivially_copyable(type), #type " cannot be a message: it is not trivially copyable"); \
-  static_assert(sizeof(type) <= UVCH_MPSC_ITEM_MAX, #type " is larger than UVCH_MPSC_ITEM_MAX")
+  static_assert(sizeof(type) <= max, #type " is larger than " #max)
 #else
-#define UVCH_TYPED_CHECKS_(type) _Static_assert(sizeof(type) <= UVCH_MPSC_ITEM_MAX, #type " is larger than UVCH_MPSC_ITEM_MAX")
+#define UVCH_TYPED_CHECKS_(type, max) _Static_assert(sizeof(type) <= max, #type " is larger than " #max)
 #endif
 
+/*
+ * What both kinds have; `kind` is mpsc or oneshot
+ */
+
 /* The types. */
-#define UVCH_TYPED_TYPES_(name, type)                                                      \
-  typedef type name##_item_t;                                                              \
-  typedef struct name##_sender_s {                                                         \
-    uvch_mpsc_sender_t base;                                                               \
-  } name##_sender_t;                                                                       \
-  typedef struct name##_weak_sender_s {                                                    \
-    uvch_mpsc_weak_sender_t base;                                                          \
-  } name##_weak_sender_t;                                                                  \
-  typedef struct name##_permit_s {                                                         \
-    uvch_mpsc_permit_t base;                                                               \
-  } name##_permit_t;                                                                       \
-  typedef struct name##_receiver_s {                                                       \
-    uvch_mpsc_receiver_t base;                                                             \
-  } name##_receiver_t;                                                                     \
-  typedef void (*name##_recv_cb)(name##_receiver_t * rx, int status, name##_item_t* item); \
+#define UVCH_TYPED_ENDS_(name, kind, type) \
+  typedef type name##_item_t;              \
+  typedef struct name##_sender_s {         \
+    uvch_##kind##_sender_t base;           \
+  } name##_sender_t;                       \
+  typedef struct name##_receiver_s {       \
+    uvch_##kind##_receiver_t base;         \
+  } name##_receiver_t;                     \
+  typedef void (*name##_recv_cb)(name##_receiver_t * rx, int status, name##_item_t* item);
+
+/* A receiver is a handle. */
+#define UVCH_TYPED_HANDLE_(name)                                               \
+  UVCH_TYPED_FN_ int name##_attach(uv_loop_t* loop_, name##_receiver_t* rx_) { \
+    return uvch_attach(loop_, UVCH_TYPED_CAST_(uvch_handle_t*, rx_));          \
+  }                                                                            \
+  UVCH_TYPED_FN_ int name##_close(name##_receiver_t* rx_, uvch_close_cb cb_) { \
+    return uvch_close(UVCH_TYPED_CAST_(uvch_handle_t*, rx_), cb_);             \
+  }
+
+/* The end of a sender, and of the receiver as a sender sees it. */
+#define UVCH_TYPED_SENDER_(name, kind)                                                                         \
+  UVCH_TYPED_FN_ int name##_sender_close(name##_sender_t* tx_) {                                               \
+    return uvch_##kind##_sender_close(UVCH_TYPED_BASE_(tx_));                                                  \
+  }                                                                                                            \
+  UVCH_TYPED_FN_ int name##_sender_is_closed(const name##_sender_t* tx_) {                                     \
+    return uvch_##kind##_sender_is_closed(UVCH_TYPED_BASE_(tx_));                                              \
+  }                                                                                                            \
+  UVCH_TYPED_FN_ int name##_closed(uv_loop_t* loop_, uvch_##kind##_closed_t* req_, const name##_sender_t* tx_, \
+                                   uvch_##kind##_closed_cb cb_) {                                              \
+    return uvch_##kind##_closed(loop_, req_, UVCH_TYPED_BASE_(tx_), cb_);                                      \
+  }                                                                                                            \
+  UVCH_TYPED_FN_ int name##_closed_wait(const name##_sender_t* tx_) {                                          \
+    return uvch_##kind##_closed_wait(UVCH_TYPED_BASE_(tx_));                                                   \
+  }                                                                                                            \
+  UVCH_TYPED_FN_ int name##_closed_timedwait(const name##_sender_t* tx_, uint64_t timeout_) {                  \
+    return uvch_##kind##_closed_timedwait(UVCH_TYPED_BASE_(tx_), timeout_);                                    \
+  }
+
+/* Receiving one message. */
+#define UVCH_TYPED_RECEIVER_(name, kind)                                                                      \
+  UVCH_TYPED_FN_ int name##_recv_stop(name##_receiver_t* rx_) {                                               \
+    return uvch_##kind##_recv_stop(UVCH_TYPED_BASE_(rx_));                                                    \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_recv_shutdown(name##_receiver_t* rx_) {                                           \
+    return uvch_##kind##_recv_shutdown(UVCH_TYPED_BASE_(rx_));                                                \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_try_recv(name##_receiver_t* rx_, name##_item_t* item_) {                          \
+    return uvch_##kind##_try_recv(UVCH_TYPED_BASE_(rx_), item_);                                              \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_recv_wait(name##_receiver_t* rx_, name##_item_t* item_) {                         \
+    return uvch_##kind##_recv_wait(UVCH_TYPED_BASE_(rx_), item_);                                             \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_recv_timedwait(name##_receiver_t* rx_, name##_item_t* item_, uint64_t timeout_) { \
+    return uvch_##kind##_recv_timedwait(UVCH_TYPED_BASE_(rx_), item_, timeout_);                              \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_receiver_is_empty(const name##_receiver_t* rx_) {                                 \
+    return uvch_##kind##_receiver_is_empty(UVCH_TYPED_BASE_(rx_));                                            \
+  }
+
+/*
+ * mpsc
+ */
+
+/* The other types. */
+#define UVCH_TYPED_MPSC_ENDS_(name)     \
+  typedef struct name##_weak_sender_s { \
+    uvch_mpsc_weak_sender_t base;       \
+  } name##_weak_sender_t;               \
+  typedef struct name##_permit_s {      \
+    uvch_mpsc_permit_t base;            \
+  } name##_permit_t;                    \
   typedef void (*name##_recv_many_cb)(name##_receiver_t * rx, int status, name##_item_t* first, size_t stride, size_t count);
 
-/* Making a channel, and its ends. */
+/* Making a channel, and its senders. */
 #define UVCH_TYPED_MAKING_(name)                                                                                               \
   UVCH_TYPED_FN_ int name##_init(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_, size_t capacity_) {           \
     return uvch_mpsc_init(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_item_t), capacity_);              \
@@ -109,17 +204,8 @@ typedef void (*uvch_typed_any_cb_)(void);
                                     const uvch_mpsc_options_t* options_) {                                                     \
     return uvch_mpsc_init_ex(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_item_t), capacity_, options_); \
   }                                                                                                                            \
-  UVCH_TYPED_FN_ int name##_attach(uv_loop_t* loop_, name##_receiver_t* rx_) {                                                 \
-    return uvch_attach(loop_, UVCH_TYPED_CAST_(uvch_handle_t*, rx_));                                                          \
-  }                                                                                                                            \
-  UVCH_TYPED_FN_ int name##_close(name##_receiver_t* rx_, uvch_close_cb cb_) {                                                 \
-    return uvch_close(UVCH_TYPED_CAST_(uvch_handle_t*, rx_), cb_);                                                             \
-  }                                                                                                                            \
   UVCH_TYPED_FN_ int name##_sender_clone(const name##_sender_t* tx_, name##_sender_t* copy_) {                                 \
     return uvch_mpsc_sender_clone(UVCH_TYPED_BASE_(tx_), UVCH_TYPED_BASE_(copy_));                                             \
-  }                                                                                                                            \
-  UVCH_TYPED_FN_ int name##_sender_close(name##_sender_t* tx_) {                                                               \
-    return uvch_mpsc_sender_close(UVCH_TYPED_BASE_(tx_));                                                                      \
   }
 
 /* Sending. */
@@ -214,24 +300,8 @@ typedef void (*uvch_typed_any_cb_)(void);
     return uvch_mpsc_weak_sender_weak_count(UVCH_TYPED_BASE_(weak_));                                           \
   }
 
-/* Waiting for the end of the receiver. */
-#define UVCH_TYPED_CLOSED_(name)                                                                           \
-  UVCH_TYPED_FN_ int name##_closed(uv_loop_t* loop_, uvch_mpsc_closed_t* req_, const name##_sender_t* tx_, \
-                                   uvch_mpsc_closed_cb cb_) {                                              \
-    return uvch_mpsc_closed(loop_, req_, UVCH_TYPED_BASE_(tx_), cb_);                                      \
-  }                                                                                                        \
-  UVCH_TYPED_FN_ int name##_closed_wait(const name##_sender_t* tx_) {                                      \
-    return uvch_mpsc_closed_wait(UVCH_TYPED_BASE_(tx_));                                                   \
-  }                                                                                                        \
-  UVCH_TYPED_FN_ int name##_closed_timedwait(const name##_sender_t* tx_, uint64_t timeout_) {              \
-    return uvch_mpsc_closed_timedwait(UVCH_TYPED_BASE_(tx_), timeout_);                                    \
-  }
-
 /* What a sender can ask. */
 #define UVCH_TYPED_SENDER_ASKS_(name)                                                                   \
-  UVCH_TYPED_FN_ int name##_sender_is_closed(const name##_sender_t* tx_) {                              \
-    return uvch_mpsc_sender_is_closed(UVCH_TYPED_BASE_(tx_));                                           \
-  }                                                                                                     \
   UVCH_TYPED_FN_ size_t name##_sender_len(const name##_sender_t* tx_) {                                 \
     return uvch_mpsc_sender_len(UVCH_TYPED_BASE_(tx_));                                                 \
   }                                                                                                     \
@@ -251,25 +321,10 @@ typedef void (*uvch_typed_any_cb_)(void);
     return uvch_mpsc_sender_weak_count(UVCH_TYPED_BASE_(tx_));                                          \
   }
 
-/* Receiving. */
-#define UVCH_TYPED_RECEIVING_(name)                                                                           \
-  UVCH_TYPED_FN_ int name##_recv_start(name##_receiver_t* rx_, name##_recv_cb cb_) {                          \
-    return uvch_mpsc_recv_start(UVCH_TYPED_BASE_(rx_), UVCH_TYPED_CB_(uvch_mpsc_recv_cb, cb_));               \
-  }                                                                                                           \
-  UVCH_TYPED_FN_ int name##_recv_stop(name##_receiver_t* rx_) {                                               \
-    return uvch_mpsc_recv_stop(UVCH_TYPED_BASE_(rx_));                                                        \
-  }                                                                                                           \
-  UVCH_TYPED_FN_ int name##_recv_shutdown(name##_receiver_t* rx_) {                                           \
-    return uvch_mpsc_recv_shutdown(UVCH_TYPED_BASE_(rx_));                                                    \
-  }                                                                                                           \
-  UVCH_TYPED_FN_ int name##_try_recv(name##_receiver_t* rx_, name##_item_t* item_) {                          \
-    return uvch_mpsc_try_recv(UVCH_TYPED_BASE_(rx_), item_);                                                  \
-  }                                                                                                           \
-  UVCH_TYPED_FN_ int name##_recv_wait(name##_receiver_t* rx_, name##_item_t* item_) {                         \
-    return uvch_mpsc_recv_wait(UVCH_TYPED_BASE_(rx_), item_);                                                 \
-  }                                                                                                           \
-  UVCH_TYPED_FN_ int name##_recv_timedwait(name##_receiver_t* rx_, name##_item_t* item_, uint64_t timeout_) { \
-    return uvch_mpsc_recv_timedwait(UVCH_TYPED_BASE_(rx_), item_, timeout_);                                  \
+/* Receiving with callbacks. */
+#define UVCH_TYPED_RECV_START_(name)                                                            \
+  UVCH_TYPED_FN_ int name##_recv_start(name##_receiver_t* rx_, name##_recv_cb cb_) {            \
+    return uvch_mpsc_recv_start(UVCH_TYPED_BASE_(rx_), UVCH_TYPED_CB_(uvch_mpsc_recv_cb, cb_)); \
   }
 
 /* Receiving many. Between the messages of a callback there may be more than their size: recv_at finds them. */
@@ -295,9 +350,6 @@ typedef void (*uvch_typed_any_cb_)(void);
   UVCH_TYPED_FN_ int name##_receiver_is_closed(const name##_receiver_t* rx_) {       \
     return uvch_mpsc_receiver_is_closed(UVCH_TYPED_BASE_(rx_));                      \
   }                                                                                  \
-  UVCH_TYPED_FN_ int name##_receiver_is_empty(const name##_receiver_t* rx_) {        \
-    return uvch_mpsc_receiver_is_empty(UVCH_TYPED_BASE_(rx_));                       \
-  }                                                                                  \
   UVCH_TYPED_FN_ size_t name##_receiver_len(const name##_receiver_t* rx_) {          \
     return uvch_mpsc_receiver_len(UVCH_TYPED_BASE_(rx_));                            \
   }                                                                                  \
@@ -312,6 +364,58 @@ typedef void (*uvch_typed_any_cb_)(void);
   }                                                                                  \
   UVCH_TYPED_FN_ size_t name##_receiver_weak_count(const name##_receiver_t* rx_) {   \
     return uvch_mpsc_receiver_weak_count(UVCH_TYPED_BASE_(rx_));                     \
+  }
+
+/*
+ * oneshot and calls
+ */
+
+#define UVCH_TYPED_ONESHOT_(name)                                                                                      \
+  UVCH_TYPED_FN_ int name##_init(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_) {                     \
+    return uvch_oneshot_init(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_item_t));              \
+  }                                                                                                                    \
+  UVCH_TYPED_FN_ int name##_init_ex(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_,                    \
+                                    const uvch_oneshot_options_t* options_) {                                          \
+    return uvch_oneshot_init_ex(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_item_t), options_); \
+  }                                                                                                                    \
+  UVCH_TYPED_FN_ int name##_renew(name##_receiver_t* rx_, name##_sender_t* tx_) {                                      \
+    return uvch_oneshot_renew(UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_));                                           \
+  }                                                                                                                    \
+  UVCH_TYPED_FN_ int name##_send(name##_sender_t* tx_, const name##_item_t* item_) {                                   \
+    return uvch_oneshot_send(UVCH_TYPED_BASE_(tx_), item_);                                                            \
+  }                                                                                                                    \
+  UVCH_TYPED_FN_ int name##_recv(name##_receiver_t* rx_, name##_recv_cb cb_) {                                         \
+    return uvch_oneshot_recv(UVCH_TYPED_BASE_(rx_), UVCH_TYPED_CB_(uvch_oneshot_recv_cb, cb_));                        \
+  }                                                                                                                    \
+  UVCH_TYPED_FN_ int name##_receiver_is_terminated(const name##_receiver_t* rx_) {                                     \
+    return uvch_oneshot_receiver_is_terminated(UVCH_TYPED_BASE_(rx_));                                                 \
+  }
+
+#define UVCH_TYPED_CALL_(name)                                                                                                   \
+  typedef struct name##_call_s {                                                                                                 \
+    uvch_call_t base;                                                                                                            \
+  } name##_call_t;                                                                                                               \
+  typedef void (*name##_call_cb)(name##_call_t * req, int status, name##_item_t* reply);                                         \
+  UVCH_TYPED_FN_ int name##_call(uv_loop_t* loop_, name##_call_t* req_, const uvch_mpsc_sender_t* tx_, void* message_,           \
+                                 name##_sender_t* reply_, name##_call_cb cb_) {                                                  \
+    return uvch_call(loop_, UVCH_TYPED_BASE_(req_), tx_, message_, UVCH_TYPED_BASE_(reply_), sizeof(name##_item_t),              \
+                     UVCH_TYPED_CB_(uvch_call_cb, cb_));                                                                         \
+  }                                                                                                                              \
+  UVCH_TYPED_FN_ int name##_call_ex(uv_loop_t* loop_, name##_call_t* req_, const uvch_mpsc_sender_t* tx_, void* message_,        \
+                                    name##_sender_t* reply_, const uvch_call_options_t* options_, name##_call_cb cb_) {          \
+    return uvch_call_ex(loop_, UVCH_TYPED_BASE_(req_), tx_, message_, UVCH_TYPED_BASE_(reply_), sizeof(name##_item_t), options_, \
+                        UVCH_TYPED_CB_(uvch_call_cb, cb_));                                                                      \
+  }                                                                                                                              \
+  UVCH_TYPED_FN_ int name##_call_wait(const uvch_mpsc_sender_t* tx_, void* message_, name##_sender_t* reply_,                    \
+                                      name##_item_t* item_) {                                                                    \
+    return uvch_call_wait(tx_, message_, UVCH_TYPED_BASE_(reply_), item_, sizeof(name##_item_t));                                \
+  }                                                                                                                              \
+  UVCH_TYPED_FN_ int name##_call_timedwait(const uvch_mpsc_sender_t* tx_, void* message_, name##_sender_t* reply_,               \
+                                           name##_item_t* item_, uint64_t timeout_, int* is_sent_) {                             \
+    return uvch_call_timedwait(tx_, message_, UVCH_TYPED_BASE_(reply_), item_, sizeof(name##_item_t), timeout_, is_sent_);       \
+  }                                                                                                                              \
+  UVCH_TYPED_FN_ int name##_reply(name##_sender_t* tx_, const name##_item_t* item_) {                                            \
+    return uvch_reply(UVCH_TYPED_BASE_(tx_), item_);                                                                             \
   }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The same in C++, once with the untyped calls and once with a typed channel: the headers' declarations link, and a lambda without
- * a capture is a callback. */
+ * a capture is a callback. The sum goes to the main program through a oneshot, typed too; a typed call asks for it. */
 #include <cstdio>
 #include <cstring>
 #include <thread>
@@ -16,6 +16,14 @@ struct Number {
 };
 
 UVCH_MPSC_DEFINE(numbers, Number);
+UVCH_ONESHOT_DEFINE(answers, Number);
+
+struct Question {
+  long factor;
+  answers_sender_t reply;
+};
+
+UVCH_MPSC_DEFINE(questions, Question);
 
 struct Sum {
   long total = 0;
@@ -91,6 +99,66 @@ bool run_typed(Sum& sum) {
   return result == 0 && sent && uv_loop_close(&loop) == 0;
 }
 
+// The sum of a oneshot that this thread fills and the loop gets.
+long by_oneshot(long total) {
+  uv_loop_t loop;
+  answers_receiver_t rx;
+  answers_sender_t tx;
+  Number number{total};
+  long got = 0;
+
+  if (uv_loop_init(&loop) != 0 || answers_init(&loop, &rx, &tx) != 0) {
+    return -1;
+  }
+  rx.base.data = &got;
+  int result = answers_recv(&rx, [](answers_receiver_t* self, int status, Number* sum) {
+    if (status == 0) {
+      *static_cast<long*>(self->base.data) = sum->value;
+    }
+    answers_close(self, nullptr);
+  });
+  if (result != 0 || answers_send(&tx, &number) != 0 || uv_run(&loop, UV_RUN_DEFAULT) != 0 || uv_loop_close(&loop) != 0) {
+    return -1;
+  }
+  return got;
+}
+
+// An actor that multiplies, asked by its own loop.
+long by_call(long total) {
+  uv_loop_t loop;
+  questions_receiver_t rx;
+  questions_sender_t tx;
+  answers_call_t call;
+  Question question{1, {}};
+  long got = 0;
+
+  if (uv_loop_init(&loop) != 0 || questions_init(&loop, &rx, &tx, 1) != 0) {
+    return -1;
+  }
+  rx.base.data = &total;
+  call.base.data = &got;
+  int result = questions_recv_start(&rx, [](questions_receiver_t* self, int status, Question* asked) {
+    if (status == UV_EOF) {
+      questions_close(self, nullptr);
+      return;
+    }
+    Number product{asked->factor * *static_cast<long*>(self->base.data)};
+    answers_reply(&asked->reply, &product);
+  });
+  if (result != 0) {
+    return -1;
+  }
+  result = answers_call(&loop, &call, &tx.base, &question, &question.reply, [](answers_call_t* self, int status, Number* reply) {
+    if (status == 0) {
+      *static_cast<long*>(self->base.data) = reply->value;
+    }
+  });
+  if (result != 0 || questions_sender_close(&tx) != 0 || uv_run(&loop, UV_RUN_DEFAULT) != 0 || uv_loop_close(&loop) != 0) {
+    return -1;
+  }
+  return got;
+}
+
 } // namespace
 
 int main() {
@@ -106,6 +174,10 @@ int main() {
   }
   if (typed.total != sum.total || typed.messages != sum.messages || typed.ends != sum.ends) {
     std::fprintf(stderr, "consumer: typed, %d messages, sum %ld, %d end\n", typed.messages, typed.total, typed.ends);
+    return 1;
+  }
+  if (by_oneshot(sum.total) != sum.total || by_call(sum.total) != sum.total) {
+    std::fprintf(stderr, "consumer: the sum did not come through a oneshot or a call\n");
     return 1;
   }
   std::printf("%d messages, sum %ld, %d end\n", sum.messages, sum.total, sum.ends);
