@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The scheduler of the steps, and their memory. */
+#include "steps.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "alloc.h"
+
+#define OUTSIDE (-1)
+#define DEPTH_MAX 1024
+#define STACK_SIZE ((size_t) 256 * 1024)
+#define BLOCKS_MAX 128
+#define CLASSES_MAX 65536
+#define DIGITS "0123456789"
+
+/* Running an actor. */
+
+struct actor {
+  ucontext_t context;
+  const volatile void* where;
+  const char* who;
+  int (*is_ready)(void* arg);
+  void* arg;
+  enum steps_kind kind;
+  int is_done;
+  int has_failed_weakly;
+};
+
+/* A choice that was made, and, if it is one between actors, what is left of it. Sets are masks. */
+struct choice {
+  unsigned char taken;
+  unsigned char count; /* 0: actors */
+  unsigned char ready;
+  unsigned char asleep; /* their next step was tried before, in another order with what came since */
+  unsigned char tried;
+  unsigned char wanted; /* to be tried */
+};
+
+struct past {
+  const volatile void* where;
+  const char* who;
+  enum steps_kind kind;
+  int actor;
+  int choice; /* that let it go */
+};
+
+static const struct steps_program* program;
+static struct steps_report own_report;
+static struct steps_report* report = &own_report;
+static struct actor actors[STEPS_ACTORS];
+static int count;
+static int current = OUTSIDE;
+static int is_starting;
+static int is_cut; /* by the reduction: the rest was run already, in another order */
+static int how;
+static int is_quiet;
+static ucontext_t outside;
+static void* stacks[STEPS_ACTORS];
+
+static struct choice path[DEPTH_MAX];
+static int depth; /* choices made in this sequence */
+static int known; /* of them, those that are given */
+static int last;  /* the last one between actors */
+static unsigned int asleep;
+static struct past past[DEPTH_MAX];
+static int past_count;
+static uint64_t classes[CLASSES_MAX];
+
+/* Memory. */
+
+static char* pages;
+static size_t page_size;
+static int pages_used;
+static int pages_lost;
+static struct {
+  char is_freed;
+  char is_library;
+} blocks[BLOCKS_MAX];
+static int library_blocks;
+
+/* Which block; -1: none. */
+static int block_of(const volatile void* p) {
+  uintptr_t offset = (uintptr_t) p - (uintptr_t) pages;
+
+  return pages != NULL && offset < BLOCKS_MAX * page_size ? (int) (offset / page_size) : -1;
+}
+
+void* steps_calloc(size_t size) {
+  char* p = pages + (size_t) pages_used * page_size;
+
+  steps_expect(size <= page_size);
+  steps_expect(pages_used < BLOCKS_MAX);
+  blocks[pages_used].is_freed = 0;
+  blocks[pages_used].is_library = 0;
+  pages_used++;
+  memset(p, 0, size);
+  return p;
+}
+
+void steps_free(void* ptr) {
+  int block = block_of(ptr);
+
+  steps_expect(block >= 0);
+  steps_expect(!blocks[block].is_freed);
+  blocks[block].is_freed = 1;
+  pages_lost = 1;
+  if (mprotect(pages + (size_t) block * page_size, page_size, PROT_NONE) != 0)
+    abort();
+}
+
+int steps_blocks(void) {
+  return library_blocks;
+}
+
+static void reset_memory(void) {
+  if (pages == NULL) {
+    page_size = (size_t) sysconf(_SC_PAGESIZE);
+    pages = mmap(NULL, BLOCKS_MAX * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED)
+      abort();
+  }
+  if (pages_lost && mprotect(pages, (size_t) pages_used * page_size, PROT_READ | PROT_WRITE) != 0)
+    abort();
+  pages_used = 0;
+  pages_lost = 0;
+  library_blocks = 0;
+}
+
+void* uvch__malloc(size_t size) {
+  void* p = steps_calloc(size);
+
+  blocks[block_of(p)].is_library = 1;
+  library_blocks++;
+  return p;
+}
+
+void* uvch__calloc(size_t n, size_t size) {
+  return uvch__malloc(n * size);
+}
+
+void uvch__free(void* ptr) {
+  if (ptr == NULL)
+    return;
+  steps_at(ptr, STEPS_FREE, __func__);
+  steps_expect(block_of(ptr) >= 0 && blocks[block_of(ptr)].is_library);
+  steps_free(ptr);
+  library_blocks--;
+}
+
+/* Failures. */
+
+static void print_past(void) {
+  static const char* const kinds[] = {"load", "change", "free"};
+  int i;
+
+  for (i = 0; i < past_count; i++) {
+    const struct past* p = &past[i];
+    int block = block_of(p->where);
+    fprintf(stderr, "  actor %d  %-6s in %-24s", p->actor, kinds[p->kind], p->who);
+    if (block >= 0)
+      fprintf(stderr, " block %d + %zu\n", block, (size_t) ((uintptr_t) p->where % page_size));
+    else
+      fprintf(stderr, " %p\n", (void*) (uintptr_t) p->where);
+  }
+}
+
+static void print_choices(void) {
+  int i;
+
+  for (i = 0; i < depth; i++)
+    putc(DIGITS[path[i].taken], stderr);
+}
+
+_Noreturn void steps_fail(const char* file, int line, const char* what) {
+  snprintf(report->failure, sizeof report->failure, "%s:%d: %s", file, line, what);
+  if (!is_quiet) {
+    print_past();
+    fprintf(stderr, "%s: %s\nseen by actor %d; again with UVCH_STEPS='%s:%d:", program->name, report->failure, current,
+            program->name, how);
+    print_choices();
+    fprintf(stderr, "'\n");
+  }
+  _exit(1);
+}
+
+static void on_fault(int signal, siginfo_t* info, void* context) {
+  char what[64];
+  int block = block_of(info->si_addr);
+
+  (void) context;
+  snprintf(what, sizeof what, "signal %d", signal);
+  if (block >= 0)
+    snprintf(what, sizeof what, "block %d is touched after it was freed", block);
+  steps_fail(__FILE__, __LINE__, what);
+}
+
+void steps_be_quiet(void) {
+  is_quiet = 1;
+}
+
+/* Choosing. */
+
+static int is_ready(const struct actor* a) {
+  return !a->is_done && (a->is_ready == NULL || a->is_ready(a->arg));
+}
+
+/* Whether two steps may change places with nobody noticing. */
+static int is_apart(const volatile void* a, enum steps_kind a_kind, const volatile void* b, enum steps_kind b_kind) {
+  if (a_kind == STEPS_FREE || b_kind == STEPS_FREE)
+    return block_of(a) < 0 || block_of(a) != block_of(b);
+  return a != b || (a_kind == STEPS_READ && b_kind == STEPS_READ);
+}
+
+static unsigned int ready_now(void) {
+  unsigned int ready = 0;
+  int i;
+
+  for (i = 0; i < count; i++)
+    ready |= is_ready(&actors[i]) ? 1u << i : 0;
+  return ready;
+}
+
+static struct choice* next_choice(void) {
+  steps_expect(depth < DEPTH_MAX);
+  return &path[depth++];
+}
+
+/* The actor that goes on runs already, if it can; else the first one. */
+static int first_of(unsigned int set) {
+  int i = 0;
+
+  if (current != OUTSIDE && (set & 1u << current) != 0)
+    return current;
+  while ((set & 1u << i) == 0)
+    i++;
+  return i;
+}
+
+static int all_are_done(void) {
+  int i;
+
+  for (i = 0; i < count; i++)
+    if (!actors[i].is_done)
+      return 0;
+  return 1;
+}
+
+/* Those that stay asleep after the step of `taken`. */
+static unsigned int still_asleep(const struct choice* at) {
+  unsigned int set = 0;
+  int i;
+
+  for (i = 0; i < count; i++)
+    if (i != at->taken && ((at->asleep | at->tried) & 1u << i) != 0 &&
+        is_apart(actors[i].where, actors[i].kind, actors[at->taken].where, actors[at->taken].kind))
+      set |= 1u << i;
+  return set;
+}
+
+static int pick(void) {
+  struct choice* at;
+  unsigned int ready;
+
+  if (all_are_done())
+    return OUTSIDE;
+  ready = ready_now();
+  if (ready == 0)
+    steps_fail(__FILE__, __LINE__, "everybody waits for ever");
+  at = next_choice();
+  if (depth > known) {
+    *at = (struct choice){.ready = (unsigned char) ready, .asleep = (unsigned char) (asleep & ready)};
+    if ((ready & ~asleep) == 0) {
+      is_cut = 1;
+      depth--;
+      return OUTSIDE;
+    }
+    at->taken = (unsigned char) first_of(ready & ~asleep);
+    at->wanted = (unsigned char) ((how & STEPS_REDUCED) != 0 ? 1u << at->taken : ready);
+    known = depth;
+  }
+  last = depth - 1;
+  steps_expect((ready & 1u << at->taken) != 0);
+  if ((how & STEPS_REDUCED) != 0)
+    asleep = still_asleep(at);
+  return at->taken;
+}
+
+int steps_choose(int n) {
+  struct choice* at;
+
+  if (current == OUTSIDE)
+    return 0;
+  at = next_choice();
+  if (depth > known) {
+    *at = (struct choice){.count = (unsigned char) n};
+    known = depth;
+  }
+  return at->taken;
+}
+
+/* The next sequence. 0: there is none. */
+static int advance(void) {
+  for (; known > 0; known--) {
+    struct choice* at = &path[known - 1];
+    unsigned int left;
+    if (at->count > 0) {
+      if (at->taken + 1 < at->count) {
+        at->taken++;
+        return 1;
+      }
+      continue;
+    }
+    at->tried |= (unsigned char) (1u << at->taken);
+    left = at->wanted & ~(unsigned int) at->asleep & ~(unsigned int) at->tried;
+    if (left != 0) {
+      int i = 0;
+      while ((left & 1u << i) == 0)
+        i++;
+      at->taken = (unsigned char) i;
+      return 1;
+    }
+  }
+  return 0;
+}
+
+/* Going on. */
+
+static ucontext_t* context_of(int actor) {
+  return actor == OUTSIDE ? &outside : &actors[actor].context;
+}
+
+static void go_to(int next) {
+  int self = current;
+
+  current = next;
+  if (next != self && swapcontext(context_of(self), context_of(next)) != 0)
+    abort();
+}
+
+static void hand_over(void) {
+  go_to(is_starting ? OUTSIDE : pick());
+}
+
+/* The step that is taken now could have come before each step of another actor that it does not go with. If its actor could not
+ * go on there, or sleeps there, any of the others may have to bring that about. */
+static void want_other_orders(const struct past* now) {
+  const struct past* p;
+
+  for (p = past; p < now; p++) {
+    struct choice* at = &path[p->choice];
+    unsigned int self = 1u << now->actor & at->ready & ~(unsigned int) at->asleep;
+    if (p->actor != now->actor && !is_apart(p->where, p->kind, now->where, now->kind))
+      at->wanted |= (unsigned char) (self != 0 ? self : at->ready);
+  }
+}
+
+void steps_wait(const volatile void* where, enum steps_kind kind, const char* who, int (*ready)(void* arg), void* arg) {
+  struct actor* a;
+
+  if (current == OUTSIDE)
+    return;
+  a = &actors[current];
+  a->where = where;
+  a->kind = kind;
+  a->who = who;
+  a->is_ready = ready;
+  a->arg = arg;
+  hand_over();
+  steps_expect(past_count < DEPTH_MAX);
+  past[past_count] = (struct past){where, who, kind, current, last};
+  a->is_ready = NULL;
+  if ((how & STEPS_REDUCED) != 0)
+    want_other_orders(&past[past_count]);
+  past_count++;
+}
+
+void steps_at(const volatile void* where, enum steps_kind kind, const char* who) {
+  steps_wait(where, kind, who, NULL, NULL);
+}
+
+int steps_self(void) {
+  return current;
+}
+
+int steps_others_are_done(int actor) {
+  int i;
+
+  for (i = 0; i < count; i++)
+    if (i != actor && !actors[i].is_done)
+      return 0;
+  return 1;
+}
+
+int steps_is_done(int actor) {
+  return actors[actor].is_done;
+}
+
+int steps_weak_fails(void) {
+  if (current == OUTSIDE || (how & STEPS_WEAK << current) == 0 || actors[current].has_failed_weakly || !steps_choose(2))
+    return 0;
+  actors[current].has_failed_weakly = 1;
+  return 1;
+}
+
+static void actor_main(void) {
+  program->actors[current]();
+  actors[current].is_done = 1;
+  hand_over();
+  abort(); /* nobody comes back here */
+}
+
+/* Sequences. */
+
+static void make_stacks(void) {
+  int i;
+
+  for (i = 0; i < STEPS_ACTORS; i++) {
+    if (stacks[i] == NULL)
+      stacks[i] = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stacks[i] == MAP_FAILED || getcontext(&actors[i].context) != 0)
+      abort();
+    actors[i].context.uc_stack.ss_sp = stacks[i];
+    actors[i].context.uc_stack.ss_size = STACK_SIZE;
+    actors[i].context.uc_link = NULL;
+  }
+}
+
+static void start(int i) {
+  struct actor* a = &actors[i];
+
+  a->is_done = 0;
+  a->has_failed_weakly = 0;
+  a->is_ready = NULL;
+  makecontext(&a->context, actor_main, 0);
+  go_to(i); /* up to its first step */
+}
+
+static uint64_t mix(uint64_t x) {
+  x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+  x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+  return x ^ x >> 31;
+}
+
+/* A number for what all sequences have in common that differ only in the order of steps which do not see each other: for each
+ * step, whose it is and which ones were before it that it does see. */
+static uint64_t class_of_past(void) {
+  static uint64_t numbers[DEPTH_MAX];
+  uint64_t sum = 0;
+  int i, k;
+
+  for (i = 0; i < past_count; i++) {
+    uint64_t before = 0;
+    for (k = 0; k < i; k++)
+      if (past[k].actor == past[i].actor || !is_apart(past[k].where, past[k].kind, past[i].where, past[i].kind))
+        before += numbers[k];
+    numbers[i] = mix(before + (uint64_t) past[i].actor + 1);
+    sum += numbers[i];
+  }
+  return sum;
+}
+
+static void count_class(void) {
+  uint64_t number = class_of_past();
+  uint64_t at = number % CLASSES_MAX;
+
+  while (classes[at] != 0 && classes[at] != number)
+    at = (at + 1) % CLASSES_MAX;
+  if (classes[at] == 0) {
+    classes[at] = number;
+    report->classes++;
+    steps_expect(report->classes < CLASSES_MAX / 2);
+  }
+}
+
+static void run_once(void) {
+  int i;
+
+  depth = 0;
+  asleep = 0;
+  past_count = 0;
+  is_cut = 0;
+  reset_memory();
+  program->set_up();
+  is_starting = 1;
+  for (i = 0; i < count; i++)
+    start(i);
+  is_starting = 0;
+  hand_over();
+  if (is_cut)
+    return;
+  report->sequences++;
+  if ((how & STEPS_CLASSES) != 0)
+    count_class();
+  program->check();
+}
+
+static void begin(const struct steps_program* p, int run_how) {
+  struct sigaction action;
+
+  memset(&action, 0, sizeof action);
+  action.sa_sigaction = on_fault;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGSEGV, &action, NULL);
+  sigaction(SIGBUS, &action, NULL);
+  make_stacks();
+  program = p;
+  how = run_how;
+  for (count = 0; count < STEPS_ACTORS && p->actors[count] != NULL; count++) {}
+  known = 0;
+  memset(classes, 0, sizeof classes);
+}
+
+void steps_run(const struct steps_program* p, int run_how, struct steps_report* told) {
+  report = told;
+  begin(p, run_how);
+  do {
+    run_once();
+  } while (advance());
+}
+
+void steps_replay(const struct steps_program* p, int run_how, const char* choices) {
+  begin(p, run_how);
+  for (; *choices != 0; choices++)
+    path[known++] = (struct choice){.taken = (unsigned char) (*choices - '0'), .count = 1};
+  run_once();
+  print_past();
+}

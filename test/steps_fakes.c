@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT */
+#include "steps_fakes.h"
+
+#include "alloc.h"
+#include "handle.h"
+#include "parker.h"
+#include "queue.h"
+#include "registry.h"
+#include "request.h"
+#include "sleep.h"
+
+/* Ports. The list of what others push is `chain`, that of what the loop has collected is the port's own. */
+
+uv_loop_t fake_loops[FAKE_LOOPS];
+static struct uvch__port ports[FAKE_LOOPS];
+static struct uvch__endpoint* chains[FAKE_LOOPS]; /* oldest first */
+static int is_dead[FAKE_LOOPS];
+static struct uvch__wake no_wake;
+
+static int index_of(const struct uvch__port* port) {
+  return (int) (port - ports);
+}
+
+/* Only its own thread may touch what is the loop's. */
+static void expect_owner(const struct uvch__port* port) {
+  steps_expect(steps_self() < 0 || steps_self() == index_of(port));
+}
+
+static void put_last(struct uvch__endpoint** first, struct uvch__endpoint* ep) {
+  struct uvch__endpoint* last = *first;
+
+  ep->next = 0;
+  if (last == NULL) {
+    *first = ep;
+    return;
+  }
+  while (last->next != 0)
+    last = (struct uvch__endpoint*) last->next;
+  last->next = (uintptr_t) ep;
+}
+
+static void expect_absent(const struct uvch__endpoint* list, const struct uvch__endpoint* ep) {
+  for (; list != NULL; list = (const struct uvch__endpoint*) list->next)
+    steps_expect(list != ep);
+}
+
+static void expect_only_token(const struct uvch__endpoint* ep) {
+  int i;
+
+  for (i = 0; i < FAKE_LOOPS; i++) {
+    expect_absent(chains[i], ep);
+    expect_absent(ports[i].first, ep);
+    steps_expect(ports[i].hand != ep);
+  }
+}
+
+int uvch__port_get(uv_loop_t* loop, struct uvch__port** port) {
+  *port = &ports[loop - fake_loops];
+  expect_owner(*port);
+  return 0;
+}
+
+struct uvch__port* uvch__port_find(uv_loop_t* loop) {
+  return &ports[loop - fake_loops];
+}
+
+/* The handle is its port's, which is all that is asked for. */
+int steps_is_closing(const uv_handle_t* handle) {
+  int i;
+
+  for (i = 0; i < FAKE_LOOPS; i++)
+    if (handle == (const uv_handle_t*) &ports[i].idle)
+      return is_dead[i];
+  return 0;
+}
+
+/* No steps: these ports do not go away. */
+void uvch__port_ref(struct uvch__port* port) {
+  port->refs++;
+}
+
+void uvch__port_unref(struct uvch__port* port) {
+  steps_expect(port->refs > 1);
+  port->refs--;
+}
+
+void uvch__port_unpin(struct uvch__port* port) {
+  port->pins--;
+}
+
+void uvch__port_push(struct uvch__port* port, struct uvch__endpoint* ep) {
+  steps_at(&port->head, STEPS_WRITE, __func__);
+  expect_only_token(ep);
+  if (is_dead[index_of(port)])
+    ep->ops->drop(ep);
+  else
+    put_last(&chains[index_of(port)], ep);
+}
+
+void uvch__port_append(struct uvch__port* port, struct uvch__endpoint* ep) {
+  expect_owner(port);
+  expect_only_token(ep);
+  if (is_dead[index_of(port)])
+    ep->ops->drop(ep);
+  else
+    put_last(&port->first, ep);
+}
+
+void uvch__port_hold(struct uvch__port* port) {
+  expect_owner(port);
+  port->alive++;
+}
+
+void uvch__port_release(struct uvch__port* port) {
+  expect_owner(port);
+  steps_expect(port->alive > 0);
+  port->alive--;
+}
+
+void uvch__port_add(struct uvch__port* port, struct uvch__list* list, void* queue) {
+  expect_owner(port);
+  uvch__list_append(list, queue);
+  port->live++;
+}
+
+void uvch__port_remove(struct uvch__port* port, void* queue) {
+  expect_owner(port);
+  uvch__list_remove(queue);
+  port->live--;
+}
+
+/* The close callback comes at once: what is left of the channel does not need the handle. */
+void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle) {
+  uvch__port_remove(port, handle->queue);
+}
+
+void uvch__port_own(struct uvch__port* port, uvch_handle_t* handle) {
+  (void) port;
+  (void) handle;
+}
+
+int uvch__port_runs_here(struct uvch__port* port) {
+  return steps_self() == index_of(port);
+}
+
+int uvch__budget_look(struct uvch__port* port) {
+  (void) port;
+  return 1;
+}
+
+static int is_pending(void* port) {
+  struct uvch__port* p = port;
+
+  return p->first != NULL || chains[index_of(p)] != NULL;
+}
+
+static void turn(struct uvch__port* port) {
+  struct uvch__endpoint* ep;
+
+  while (chains[index_of(port)] != NULL) {
+    ep = chains[index_of(port)];
+    chains[index_of(port)] = (struct uvch__endpoint*) ep->next;
+    put_last(&port->first, ep);
+  }
+  ep = port->first;
+  port->first = (struct uvch__endpoint*) ep->next;
+  port->hand = ep;
+  ep->ops->turn(ep, port);
+  if (port->hand == ep) {
+    port->hand = NULL;
+    put_last(&port->first, ep);
+  }
+}
+
+void fake_turn_maybe(int loop) {
+  struct uvch__port* port = &ports[loop];
+
+  for (;;) {
+    steps_at(&port->head, STEPS_WRITE, __func__);
+    if (!is_pending(port) || steps_choose(2) == 0)
+      return;
+    turn(port);
+  }
+}
+
+void fake_turn_until(int loop, int (*is_over)(void* arg), void* arg) {
+  struct uvch__port* port = &ports[loop];
+
+  while (!is_over(arg)) {
+    steps_wait(&port->head, STEPS_WRITE, __func__, is_pending, port);
+    turn(port);
+  }
+}
+
+static int is_pending_or_alone(void* port) {
+  return is_pending(port) || steps_others_are_done(index_of(port));
+}
+
+void fake_turn_all(int loop) {
+  struct uvch__port* port = &ports[loop];
+
+  for (;;) {
+    steps_wait(&port->head, STEPS_WRITE, __func__, is_pending_or_alone, port);
+    if (!is_pending(port))
+      return;
+    turn(port);
+  }
+}
+
+static void drop_list(struct uvch__endpoint** list) {
+  struct uvch__endpoint* ep;
+
+  while ((ep = *list) != NULL) {
+    *list = (struct uvch__endpoint*) ep->next;
+    ep->ops->drop(ep);
+  }
+}
+
+void fake_abandon(int loop) {
+  struct uvch__port* port = &ports[loop];
+
+  steps_at(&port->head, STEPS_WRITE, __func__);
+  is_dead[loop] = 1;
+  drop_list(&chains[loop]);
+  drop_list(&port->first);
+  uvch__spares_close(&port->spares);
+}
+
+/* Parkers. One that may not wait for ever gives up at any step before it is woken. */
+
+enum { EMPTY, WOKEN };
+
+struct uvch__parker* uvch__parker_new(void) {
+  struct uvch__parker* p = uvch__calloc(1, sizeof *p);
+
+  p->state = EMPTY;
+  p->refs = 1;
+  return p;
+}
+
+void uvch__parker_ref(struct uvch__parker* p) {
+  atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+}
+
+void uvch__parker_unref(struct uvch__parker* p) {
+  if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
+    uvch__free(p);
+}
+
+void uvch__parker_wake(struct uvch__parker* p) {
+  steps_expect(atomic_exchange_explicit(&p->state, WOKEN, memory_order_acq_rel) == EMPTY);
+}
+
+static int is_woken(void* p) {
+  return ((struct uvch__parker*) p)->state == WOKEN;
+}
+
+int uvch__parker_wait(struct uvch__parker* p, uint64_t deadline) {
+  steps_wait(&p->state, STEPS_READ, __func__, deadline == UINT64_MAX ? is_woken : NULL, p);
+  return is_woken(p) ? 0 : UV_ETIMEDOUT;
+}
+
+uint64_t uvch__parker_deadline(uint64_t timeout) {
+  return timeout;
+}
+
+/* A timer. */
+
+static struct uvch__timer* timer;
+
+void uvch__timer_start(struct uvch__port* port, struct uvch__timer* t, uint64_t timeout, void (*fire)(struct uvch__timer* t)) {
+  (void) timeout;
+  expect_owner(port);
+  t->fire = fire;
+  timer = t;
+}
+
+void uvch__timer_stop(struct uvch__port* port, struct uvch__timer* t) {
+  expect_owner(port);
+  if (timer == t)
+    timer = NULL;
+}
+
+int fake_fire(void) {
+  struct uvch__timer* t = timer;
+
+  timer = NULL;
+  if (t != NULL)
+    t->fire(t);
+  return t != NULL;
+}
+
+/* The channel. */
+
+struct uvch__core fake_channel;
+const uvch_mpsc_sender_t fake_sender = {&fake_channel};
+static struct fake_message place;
+static int has_message;
+static int is_full;
+static int is_over;
+static struct uvch__waiter* waiting;
+static int held;
+static int senders;
+
+void fake_channel_set_full(int full) {
+  is_full = full;
+}
+
+void uvch__core_ref(struct uvch__core* c) {
+  steps_expect(c == &fake_channel);
+  held++;
+}
+
+void uvch__core_unref(struct uvch__core* c) {
+  steps_expect(c == &fake_channel && held > 0);
+  held--;
+}
+
+int uvch__strong_get(struct uvch__core* c) {
+  steps_expect(c == &fake_channel);
+  senders++;
+  return 0;
+}
+
+void uvch__strong_put(struct uvch__core* c) {
+  steps_expect(c == &fake_channel && senders > 0);
+  senders--;
+}
+
+int uvch__check_send(const uvch_mpsc_sender_t* tx, const void* items, size_t count, struct uvch__core** c) {
+  (void) items;
+  (void) count;
+  *c = tx->core;
+  return 0;
+}
+
+static void put(const void* item) {
+  steps_expect(!has_message);
+  memcpy(&place, item, sizeof place);
+  has_message = 1;
+}
+
+int uvch__try_send(struct uvch__core* c, const void* item) {
+  steps_at(&c->word, STEPS_WRITE, __func__);
+  if (is_full)
+    return UV_EAGAIN;
+  put(item);
+  return 0;
+}
+
+int uvch_mpsc_send_wait(const uvch_mpsc_sender_t* tx, const void* item) {
+  return uvch__try_send(tx->core, item);
+}
+
+int uvch_mpsc_send_timedwait(const uvch_mpsc_sender_t* tx, const void* item, uint64_t timeout) {
+  (void) timeout;
+  return uvch__try_send(tx->core, item);
+}
+
+int uvch__may_sleep(struct uvch__core* c) {
+  (void) c;
+  return 0;
+}
+
+struct uvch__queue* uvch__queue_get(struct uvch__core* c) {
+  return (struct uvch__queue*) (void*) c; /* any address */
+}
+
+int uvch__queue_wait(struct uvch__core* c, struct uvch__queue* q, struct uvch__waiter* waiter) {
+  (void) q;
+  steps_at(&c->word, STEPS_WRITE, __func__);
+  waiter->state = UVCH__QUEUED;
+  waiting = waiter;
+  return 0;
+}
+
+int uvch__queue_cancel(struct uvch__core* c, struct uvch__waiter* waiter) {
+  steps_at(&c->word, STEPS_WRITE, __func__);
+  if (waiter->state != UVCH__QUEUED)
+    return 0;
+  waiter->state = UVCH__IDLE;
+  waiting = NULL;
+  return 1;
+}
+
+static int is_waiting_or_over(void* arg) {
+  (void) arg;
+  return waiting != NULL || is_over;
+}
+
+int fake_serve(enum fake_serve how) {
+  struct uvch__waiter* waiter;
+
+  steps_wait(&fake_channel.word, STEPS_WRITE, __func__, is_waiting_or_over, NULL);
+  waiter = waiting;
+  if (waiter == NULL)
+    return 0;
+  waiting = NULL;
+  waiter->state = UVCH__MOVING;
+  steps_at(&fake_channel.word, STEPS_WRITE, __func__);
+  if (how == FAKE_MOVE_IN)
+    put(waiter->item);
+  steps_at(&waiter->status, STEPS_WRITE, __func__);
+  waiter->status = how == FAKE_MOVE_IN ? 0 : UV_EPIPE;
+  waiter->tell(waiter, &fake_channel);
+  return 1;
+}
+
+static int has_message_or_is_over(void* arg) {
+  (void) arg;
+  return has_message || is_over;
+}
+
+int fake_take(struct fake_message* message) {
+  steps_wait(&fake_channel.word, STEPS_WRITE, __func__, has_message_or_is_over, NULL);
+  if (!has_message)
+    return 0;
+  *message = place;
+  has_message = 0;
+  return 1;
+}
+
+void fake_no_more(void) {
+  steps_at(&fake_channel.word, STEPS_WRITE, __func__);
+  is_over = 1;
+}
+
+/* All of it. */
+
+void fakes_set_up(int has_pool) {
+  int i;
+
+  memset(ports, 0, sizeof ports);
+  memset(chains, 0, sizeof chains);
+  memset(is_dead, 0, sizeof is_dead);
+  for (i = 0; i < FAKE_LOOPS; i++) {
+    ports[i].loop = &fake_loops[i];
+    ports[i].refs = 1;
+    ports[i].wake = &no_wake;
+    uvch__list_init(&ports[i].handles);
+    uvch__list_init(&ports[i].reqs);
+    if (!has_pool)
+      uvch__spares_close(&ports[i].spares);
+  }
+  timer = NULL;
+  fake_channel.item_size = sizeof(struct fake_message);
+  has_message = is_full = is_over = held = senders = 0;
+  waiting = NULL;
+}
+
+void fakes_check(void) {
+  int i;
+
+  for (i = 0; i < FAKE_LOOPS; i++) {
+    uvch__spares_close(&ports[i].spares);
+    steps_expect(ports[i].first == NULL && chains[i] == NULL && ports[i].hand == NULL);
+    steps_expect((ports[i].alive == 0 && ports[i].live == 0) || is_dead[i]);
+    steps_expect(ports[i].refs == 1 && ports[i].pins == 0);
+  }
+  steps_expect(timer == NULL && waiting == NULL && held == 0 && senders == 0);
+  steps_expect(steps_blocks() == 0);
+}
+
+/* What handle.c knows of and nothing here uses. */
+const struct uvch__handle_ops uvch__mpsc_handle = {NULL, NULL, NULL};
+
+int uvch__registry_owns(const uv_handle_t* handle) {
+  (void) handle;
+  return 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the sources under test stand on, made small enough to go through: loops, parkers, a timer, an mpsc channel of one place.
+ * Each has the contract of the real one in as few steps as it can; the real ones have models and tests of their own. */
+#ifndef UVCH_TEST_STEPS_FAKES_H
+#define UVCH_TEST_STEPS_FAKES_H
+
+#include <uvch.h>
+
+#include "core.h"
+#include "port.h"
+
+#define FAKE_LOOPS 3
+
+/* Loop i is run by actor i, if it is used at all. */
+extern uv_loop_t fake_loops[FAKE_LOOPS];
+
+/* fakes_set_up: before every sequence. Without a pool, memory of cores is freed at once, and so no late touch of it is missed. */
+void fakes_set_up(int has_pool);
+
+/* fakes_check: after every sequence. Nothing is left in the ports, and nothing is left of the library's memory. */
+void fakes_check(void);
+
+/* fake_turn_maybe: turns of what is in the loop, or not: each way. fake_turn_until: turns until `is_over(arg)`. fake_turn_all: to
+ * the end of all actors. */
+void fake_turn_maybe(int loop);
+void fake_turn_until(int loop, int (*is_over)(void* arg), void* arg);
+void fake_turn_all(int loop);
+
+/* fake_abandon: the program has closed the loop's libuv handles, and the port has seen it. */
+void fake_abandon(int loop);
+
+/* fake_fire: the time of the only timer is over. 0: it does not run. */
+int fake_fire(void);
+
+/* The channel. What is put in lies in its only place. */
+
+struct fake_message {
+  uint64_t what;
+  uvch_oneshot_sender_t reply;
+};
+
+enum fake_serve { FAKE_MOVE_IN, FAKE_CLOSE };
+
+extern struct uvch__core fake_channel;
+extern const uvch_mpsc_sender_t fake_sender;
+
+/* fake_channel_set_full: whether a message has to wait. fake_serve: somebody makes room for who waits, or closes the channel. 0:
+ * nobody waits, nor will. */
+void fake_channel_set_full(int is_full);
+int fake_serve(enum fake_serve how);
+
+/* fake_take: waits for a message; 0: there is none, and will be none. */
+int fake_take(struct fake_message* message);
+
+/* fake_no_more: nobody puts a message in any more. */
+void fake_no_more(void);
+
+#endif
