@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Run every example that has an expected output and compare: examples/NAME against examples/expected/NAME.out.
+# Run every example that has an expected output and compare: examples/NAME, or examples/NAME/NAME, against
+# examples/expected/NAME.out.
 # By `make check`, or by hand in the build directory.
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 bin=${top_builddir:-.}/examples
@@ -11,7 +12,9 @@ failed=0
 
 for expected in "$here"/expected/*.out; do
   name=$(basename "$expected" .out)
-  "$bin/$name" >"$work/out" 2>"$work/err"
+  program=$bin/$name
+  [ ! -d "$program" ] || program=$program/$name
+  "$program" >"$work/out" 2>"$work/err"
   code=$?
   if [ $code -eq 0 ] && [ ! -s "$work/err" ] && cmp -s "$expected" "$work/out"; then
     echo "ok - $name"

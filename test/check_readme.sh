@@ -1,12 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The program in README.md is examples/hello.c, and its output is the expected one.
+# The first program in README.md is examples/hello.c, and its output is the expected one. The actor in it compiles without a
+# warning.
 set -eu
 srcdir=${srcdir:-$(dirname "$0")/..}
 
-block() { # block LANGUAGE: the first code block of that language
-  awk -v start="\`\`\`$1" '$0 == start { inside = 1; next } /^```/ && inside { exit } inside' "$srcdir/README.md"
+block() { # block LANGUAGE [HEADING]: the first code block of that language, from that heading on
+  awk -v start="\`\`\`$1" -v heading="${2:-# uvch}" '
+    $0 == heading { seen = 1 } seen && $0 == start { inside = 1; next } /^```/ && inside { exit } inside' "$srcdir/README.md"
 }
 block c | diff - "$srcdir/examples/hello.c"
 block text | diff - "$srcdir/examples/expected/hello.out"
+
+actor=$(block c '## Request and reply')
+case $actor in *uvch_call\(*) ;; *) echo "no call in the actor of README.md"; exit 1 ;; esac
+# CC and the like may hold several words.
+# shellcheck disable=SC2086
+printf '#include <uvch.h>\n%s\n' "$actor" |
+  ${CC:-cc} ${LIBUV_CFLAGS:-} -std=c11 -D_POSIX_C_SOURCE=200809L -I"$srcdir/include" -Iinclude \
+    -Werror -Wall -Wextra -Wpedantic -fsyntax-only -xc -
