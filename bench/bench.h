@@ -18,13 +18,14 @@ enum variant { UVCH, COLD, BASELINE, VARIANTS };
 #define BIT(variant) (1U << (variant))
 #define ALL_VARIANTS (BIT(UVCH) | BIT(COLD) | BIT(BASELINE))
 
-/* How messages go in and come out, in flow.c. */
-enum manner { SINGLE, BATCHES, PERMITS };
+/* How messages go in and come out in flow.c, which receivers oneshot.c makes, and how request.c asks: by calls to another loop or
+ * to its own, or with such receivers. */
+enum manner { SINGLE, BATCHES, PERMITS, WITH_LOOP, WITHOUT_LOOP, RENEWED_WITH_LOOP, RENEWED_WITHOUT_LOOP, CALLS, LOCAL_CALLS };
 
 struct setup {
   enum variant variant;
   enum manner manner;
-  unsigned int portion; /* messages in a batch, or places in a permit */
+  unsigned int portion; /* messages in a batch, places in a permit, requests that are on their way at a time */
   size_t capacity;
   unsigned int producers;
   size_t channels;
@@ -42,6 +43,7 @@ struct result {
   uint64_t switches;    /* times that a thread gave its processor up to wait */
   int64_t syscalls;     /* -1: not counted */
   int64_t instructions; /* in user code; -1: not counted */
+  uint64_t line_ns;     /* see line_time() */
   char why[160];        /* why there is no value */
 };
 
@@ -52,8 +54,10 @@ enum target_kind {
   NO_TARGET,
   TIMES_BASELINE, /* at least `limit` times as good as the baseline */
   AT_MOST,        /* a value of at most `limit` */
+  AT_MOST_TIMES,  /* a value of at most `limit` times the baseline's */
   TIMES_FIRST,    /* a value of at most `limit` times that of the section's first case */
-  TIMES_COLD      /* a value of at most `limit` times that without the hot window */
+  TIMES_COLD,     /* a value of at most `limit` times that without the hot window */
+  GOAL            /* a value of at least `limit`, on the machine that it was set for: not counted */
 };
 
 struct target {
@@ -76,7 +80,7 @@ struct bench_case {
   struct target targets[2];
 };
 
-enum metric { VALUE, P99, CPU, SYSCALLS, INSTRUCTIONS };
+enum metric { VALUE, P99, CPU, SYSCALLS, INSTRUCTIONS, LINE };
 
 struct section {
   const char* id;
@@ -110,6 +114,18 @@ void run_wake_thread(const struct setup* setup, struct result* result);
 void run_pingpong(const struct setup* setup, struct result* result);
 void run_pingpong_bare(const struct setup* setup, struct result* result);
 
+/* oneshot.c: one thread; nanoseconds, allocations per round trip, bytes. */
+void run_oneshots(const struct setup* setup, struct result* result);
+void run_oneshot_allocations(const struct setup* setup, struct result* result);
+void run_oneshot_heap(const struct setup* setup, struct result* result);
+void run_oneshot_caller_memory(const struct setup* setup, struct result* result);
+
+/* request.c: million requests per second, or the median of their times in microseconds. */
+void run_requests(const struct setup* setup, struct result* result);
+void run_requests_us(const struct setup* setup, struct result* result);
+void run_requests_bare(const struct setup* setup, struct result* result); /* the baseline: two bare wake-ups */
+void run_requests_thread(const struct setup* setup, struct result* result);
+
 /* rest.c: bytes, descriptors, per cent of one processor. */
 void run_heap(const struct setup* setup, struct result* result);
 void run_caller_memory(const struct setup* setup, struct result* result);
@@ -134,6 +150,11 @@ static inline void check(struct result* result, int rc, const char* what) {
 void place(unsigned int n);
 void place_freely(void);
 
+/* line_time: nanoseconds in which a cache line goes from the first processor to the second and back; 0: not measured, as there is
+ * one processor or the threads are not placed. Many numbers depend on it, and on virtual machines it changes from one second to
+ * the next. */
+uint64_t line_time(void);
+
 /* counters_open: let meter_start() and meter_stop() count system calls and instructions, of threads made later too. Returns
  * the bits of the metrics that this machine can count. */
 unsigned int counters_open(void);
@@ -152,6 +173,15 @@ void set_percentiles(struct result* result, uint64_t* times, size_t n);
 
 /* xcalloc: zeroed memory, or fail(). */
 void* xcalloc(struct result* result, size_t n, size_t size);
+
+/* heap.c */
+
+/* heap_count: let the library take its memory through functions that count; before anything else of it. */
+void heap_count(struct result* result);
+
+/* What it holds now, as malloc_usable_size() sees it, and how often it has asked. */
+size_t heap_bytes(void);
+uint64_t heap_allocations(void);
 
 /* A channel of either kind. */
 struct chan {

@@ -108,6 +108,11 @@ static const struct bench_case memory[] = {
   { .name = "heap, unbounded", .run = run_heap, .variants = TWO, .capacity = UVCH_UNBOUNDED, .channels = 10000,
     .targets = { { AT_MOST, UVCH, 256 } } },
   { .name = "the caller's structs", .run = run_caller_memory, .variants = TWO },
+  { .name = "oneshot heap, receiver with a loop", .run = run_oneshot_heap, .variants = TWO, .manner = WITH_LOOP,
+    .channels = 10000, .targets = { { AT_MOST, UVCH, 128 } } },
+  { .name = "oneshot heap, receiver without a loop", .run = run_oneshot_heap, .variants = TWO, .manner = WITHOUT_LOOP,
+    .channels = 10000, .targets = { { AT_MOST, UVCH, 128 } } },
+  { .name = "oneshot, the caller's structs", .run = run_oneshot_caller_memory, .variants = TWO },
 };
 
 static const struct bench_case rest[] = {
@@ -122,6 +127,51 @@ static const struct bench_case pingpong[] = {
   { .name = "over bare uv_async_send()", .run = run_pingpong_bare, .variants = BIT(BASELINE), .count = 3000 },
 };
 
+static const struct bench_case oneshots[] = {
+  { .name = "receiver with a loop, 64 to a turn", .run = run_oneshots, .variants = TWO, .manner = WITH_LOOP,
+    .count = 2 * MILLION, .targets = { { AT_MOST, UVCH, 45 } } },
+  { .name = "receiver without a loop", .run = run_oneshots, .variants = TWO, .manner = WITHOUT_LOOP, .count = 2 * MILLION },
+  { .name = "renewed, with a loop", .run = run_oneshots, .variants = BIT(UVCH), .manner = RENEWED_WITH_LOOP,
+    .count = 2 * MILLION, .targets = { { AT_MOST, UVCH, 45 } } },
+  { .name = "renewed, without a loop", .run = run_oneshots, .variants = BIT(UVCH), .manner = RENEWED_WITHOUT_LOOP,
+    .count = 2 * MILLION, .targets = { { AT_MOST, UVCH, 45 } } },
+};
+
+#define ALLOCATIONS .run = run_oneshot_allocations, .variants = BIT(UVCH), .count = MILLION / 10
+#define NO_ALLOCATION .targets = { { AT_MOST, UVCH, 0 } }
+
+static const struct bench_case oneshot_allocations[] = {
+  { .name = "receiver with a loop, 64 to a turn", ALLOCATIONS, .manner = WITH_LOOP, NO_ALLOCATION },
+  { .name = "receiver without a loop", ALLOCATIONS, .manner = WITHOUT_LOOP },
+  { .name = "renewed, with a loop", ALLOCATIONS, .manner = RENEWED_WITH_LOOP, NO_ALLOCATION },
+  { .name = "renewed, without a loop", ALLOCATIONS, .manner = RENEWED_WITHOUT_LOOP, NO_ALLOCATION },
+};
+
+#define REQUESTS(n) .capacity = 1024, .portion = n
+#define NO_BASELINE (BIT(UVCH) | BIT(COLD))
+
+static const struct bench_case requests_64[] = {
+  { .name = "uvch_call", .run = run_requests, .variants = MANY, REQUESTS(64), .manner = CALLS, .count = MILLION,
+    .slow_count = MILLION / 4, .targets = { { TIMES_BASELINE, UVCH, 3 }, { GOAL, UVCH, 4.5 } } },
+  { .name = "oneshots, closed and made again", .run = run_requests, .variants = NO_BASELINE, REQUESTS(64), .manner = WITH_LOOP,
+    .count = MILLION, .slow_count = MILLION / 4 },
+  { .name = "oneshots, renewed", .run = run_requests, .variants = NO_BASELINE, REQUESTS(64), .manner = RENEWED_WITH_LOOP,
+    .count = MILLION, .slow_count = MILLION / 4 },
+  { .name = "uvch_call to an actor on the same loop", .run = run_requests, .variants = NO_BASELINE, REQUESTS(64),
+    .manner = LOCAL_CALLS, .count = MILLION },
+};
+
+static const struct bench_case requests_1[] = {
+  { .name = "uvch_call; baseline: bare uv_async_send", .run = run_requests_bare, .variants = MANY, REQUESTS(1), .manner = CALLS,
+    .count = 20000, .slow_count = 3000, .targets = { { AT_MOST_TIMES, COLD, 1.15 }, { TIMES_BASELINE, UVCH, 20 } } },
+  { .name = "baseline: request and reply by hand", .run = run_requests_us, .variants = BIT(BASELINE), REQUESTS(1),
+    .manner = CALLS, .count = 3000 },
+  { .name = "uvch_call_wait on a plain thread", .run = run_requests_thread, .variants = MANY, REQUESTS(1), .manner = CALLS,
+    .count = 20000, .slow_count = 3000 },
+  { .name = "uvch_call to an actor on the same loop", .run = run_requests_us, .variants = NO_BASELINE, REQUESTS(1),
+    .manner = LOCAL_CALLS, .count = 20000 },
+};
+
 static const struct bench_case steady[] = {
   { .name = "processor use, % of one", .run = run_steady, .variants = MANY, .capacity = UVCH_UNBOUNDED, .count = 1000,
     .targets = { { TIMES_COLD, UVCH, 1.1 } } },
@@ -129,24 +179,25 @@ static const struct bench_case steady[] = {
 
 #define CASES(array) .cases = array, .case_count = sizeof(array) / sizeof(array[0])
 #define COUNTS (BIT(CPU) | BIT(SYSCALLS) | BIT(INSTRUCTIONS))
+#define TWO_THREADS BIT(LINE)
 
 const struct section sections[] = {
   { .id = "one-producer", .title = "One producer thread to one loop: million messages per second", .more_is_better = 1,
-    .metrics = COUNTS, CASES(one_producer) },
+    .metrics = COUNTS | TWO_THREADS, CASES(one_producer) },
   { .id = "producers", .title = "Several producer threads to one loop, unbounded: million messages per second",
-    .more_is_better = 1, .metrics = COUNTS, CASES(more_producers) },
+    .more_is_better = 1, .metrics = COUNTS | TWO_THREADS, CASES(more_producers) },
   { .id = "pairs", .title = "try_send and try_recv on one thread, no loop turn: nanoseconds per pair",
     .metrics = BIT(CPU) | BIT(INSTRUCTIONS), CASES(pairs) },
   { .id = "batches", .title = "Batches, one producer thread to one loop, capacity 1,024: nanoseconds per message",
-    .metrics = BIT(CPU) | BIT(SYSCALLS), CASES(batches_bounded) },
+    .metrics = BIT(CPU) | BIT(SYSCALLS) | TWO_THREADS, CASES(batches_bounded) },
   { .id = "batches-unbounded", .title = "Batches, one producer thread to one loop, unbounded: nanoseconds per message",
-    .metrics = BIT(CPU) | BIT(SYSCALLS), CASES(batches_unbounded) },
+    .metrics = BIT(CPU) | BIT(SYSCALLS) | TWO_THREADS, CASES(batches_unbounded) },
   { .id = "permits", .title = "Permits, one producer thread to one loop, capacity 1,024: nanoseconds per message",
-    .metrics = BIT(CPU) | BIT(SYSCALLS), CASES(permits) },
+    .metrics = BIT(CPU) | BIT(SYSCALLS) | TWO_THREADS, CASES(permits) },
   { .id = "calls", .title = "Calls that put messages in, one thread, into a channel with room: nanoseconds per message",
     .metrics = BIT(CPU), CASES(call_costs) },
   { .id = "hand-over", .title = "Hand-over, every message waits for the one before: nanoseconds per message",
-    .metrics = BIT(CPU) | BIT(SYSCALLS), CASES(handing_over) },
+    .metrics = BIT(CPU) | BIT(SYSCALLS) | TWO_THREADS, CASES(handing_over) },
   { .id = "bursts", .title = "Bursts of 64 sent and delivered on one loop: nanoseconds per message",
     .metrics = COUNTS, CASES(bursts) },
   { .id = "wake-local", .title = "Wake-up of one of N idle channels by a send on the loop's thread: microseconds, median",
@@ -156,7 +207,14 @@ const struct section sections[] = {
   { .id = "memory", .title = "Bytes per idle channel", .rounds = 1, CASES(memory) },
   { .id = "rest", .title = "100,000 idle channels on a loop", .rounds = 3, CASES(rest) },
   { .id = "pingpong", .title = "Round trip between two loops on two threads: microseconds, median",
-    .metrics = BIT(P99) | BIT(CPU) | BIT(SYSCALLS), CASES(pingpong) },
+    .metrics = BIT(P99) | BIT(CPU) | BIT(SYSCALLS) | TWO_THREADS, CASES(pingpong) },
+  { .id = "oneshots", .title = "Make, send, take and close a oneshot on one thread: nanoseconds",
+    .metrics = BIT(CPU) | BIT(INSTRUCTIONS), CASES(oneshots) },
+  { .id = "oneshot-allocs", .title = "Allocations of the same, per round trip", .rounds = 1, CASES(oneshot_allocations) },
+  { .id = "requests-64", .title = "Requests and replies between two loops, 64 on their way: million requests per second",
+    .more_is_better = 1, .metrics = COUNTS | TWO_THREADS, CASES(requests_64) },
+  { .id = "requests-1", .title = "Requests and replies between two threads, one at a time: microseconds, median",
+    .metrics = BIT(P99) | BIT(CPU) | BIT(SYSCALLS) | TWO_THREADS, CASES(requests_1) },
   { .id = "steady", .title = "1,000 messages per second, evenly spaced, from another thread", .rounds = 5,
     .metrics = BIT(SYSCALLS), CASES(steady) },
 };

@@ -69,7 +69,7 @@ static void list_sections(void) {
   size_t i;
 
   for (i = 0; i < section_count; i++)
-    printf("%-14s %s\n", sections[i].id, sections[i].title);
+    printf("%-17s %s\n", sections[i].id, sections[i].title);
 }
 
 static const char* option_value(int argc, char** argv, int* i) {
@@ -154,9 +154,11 @@ static void parent(pid_t pid) {
 static struct result measure(const struct section* section, const struct bench_case* c, enum variant variant, int quick,
                              const char* round, int counting) {
   struct setup setup = setup_of(c, variant, quick);
+  uint64_t line = line_time();
   pid_t pid;
 
   memset(shared, 0, sizeof(*shared));
+  shared->line_ns = line;
   shared->syscalls = -1;
   shared->instructions = -1;
   fflush(NULL);

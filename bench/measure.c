@@ -5,9 +5,11 @@
 #include "bench.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/perf_event.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -42,11 +44,12 @@ void place_freely(void) {
   free_placement = 1;
 }
 
-void place(unsigned int n) {
+/* On one of the processors that `process` may use. */
+static void place_as(pid_t process, unsigned int n) {
   cpu_set_t allowed, one;
   int cpu = -1;
 
-  if (free_placement || sched_getaffinity(getppid(), sizeof(allowed), &allowed) != 0)
+  if (free_placement || sched_getaffinity(process, sizeof(allowed), &allowed) != 0)
     return;
   n %= (unsigned int) CPU_COUNT(&allowed);
   do {
@@ -56,6 +59,74 @@ void place(unsigned int n) {
   CPU_ZERO(&one);
   CPU_SET((size_t) cpu, &one);
   sched_setaffinity(0, sizeof(one), &one);
+}
+
+void place(unsigned int n) {
+  place_as(getppid(), n);
+}
+
+/* The line that two threads write in turn: odd by the first, even by the second, LINE_END by the first when it is done. */
+#define LINE_END UINT_MAX
+#define LINE_TRIPS 200
+#define LINE_TRIES 10
+
+static struct {
+  _Alignas(128) atomic_uint line;
+  _Alignas(128) uint64_t best;
+} court;
+
+static void await_line(unsigned int value) {
+  while (atomic_load_explicit(&court.line, memory_order_acquire) != value)
+    ;
+}
+
+static void line_first(void* arg) {
+  uint64_t start, spent;
+  unsigned int i, k;
+
+  (void) arg;
+  place_as(getpid(), 0);
+  for (k = 0; k < LINE_TRIES; k++) {
+    start = uv_hrtime();
+    for (i = 0; i < LINE_TRIPS; i++) {
+      atomic_store_explicit(&court.line, 2 * i + 1, memory_order_release);
+      await_line(2 * i + 2);
+    }
+    spent = (uv_hrtime() - start) / LINE_TRIPS;
+    if (court.best == 0 || spent < court.best)
+      court.best = spent;
+    atomic_store_explicit(&court.line, 0, memory_order_release);
+  }
+  atomic_store_explicit(&court.line, LINE_END, memory_order_release);
+}
+
+static void line_second(void* arg) {
+  unsigned int value;
+
+  (void) arg;
+  place_as(getpid(), 1);
+  while ((value = atomic_load_explicit(&court.line, memory_order_acquire)) != LINE_END) {
+    if (value % 2 == 1)
+      atomic_store_explicit(&court.line, value + 1, memory_order_release);
+  }
+}
+
+uint64_t line_time(void) {
+  uv_thread_t first, second;
+  cpu_set_t allowed;
+
+  if (free_placement || sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) < 2)
+    return 0;
+  court.best = 0;
+  atomic_store(&court.line, 0);
+  if (uv_thread_create(&second, line_second, NULL) != 0)
+    return 0;
+  if (uv_thread_create(&first, line_first, NULL) == 0)
+    uv_thread_join(&first);
+  else
+    atomic_store(&court.line, LINE_END);
+  uv_thread_join(&second);
+  return court.best;
 }
 
 static int open_counter(uint32_t type, uint64_t config) {

@@ -26,6 +26,8 @@ static double metric_of(const struct result* result, enum metric metric) {
       return result->syscalls < 0 ? NONE : (double) result->syscalls * 1000 / messages;
     case INSTRUCTIONS:
       return result->instructions < 0 ? NONE : (double) result->instructions / messages;
+    case LINE:
+      return result->line_ns == 0 ? NONE : (double) result->line_ns;
   }
   return NONE;
 }
@@ -92,40 +94,41 @@ static double gain(double value, double peer, int more_is_better) {
   return more_is_better ? value / peer : peer / value;
 }
 
+/* What a target compares with its limit. */
+static double measured(const struct target* target, const double* row, const double* first, int more_is_better) {
+  double value = row[target->variant];
+  double other = 1;
+
+  if (target->kind == TIMES_BASELINE)
+    return gain(value, row[BASELINE], more_is_better);
+  if (target->kind == AT_MOST_TIMES)
+    other = row[BASELINE];
+  else if (target->kind == TIMES_FIRST)
+    other = first[target->variant];
+  else if (target->kind == TIMES_COLD)
+    other = row[COLD];
+  return value >= 0 && other > 0 ? value / other : NONE;
+}
+
 /* Print one target and what came of it. Returns 0 not met, 1 met, 2 unknown. */
 static unsigned int print_target(FILE* out, const struct section* section, const struct target* target, const double* row,
                                  const double* first) {
   static const char* const verdicts[] = {"NOT MET", "met", "no number"};
-  double value = row[target->variant];
-  double got = NONE;
+  static const char* const units[] = {[TIMES_BASELINE] = "x",
+                                      [AT_MOST_TIMES] = "x of the baseline",
+                                      [TIMES_FIRST] = "x of the first row",
+                                      [TIMES_COLD] = "x of hot off",
+                                      [GOAL] = ""};
+  int is_least = target->kind == TIMES_BASELINE || target->kind == GOAL;
+  double got = measured(target, row, first, section->more_is_better);
   unsigned int verdict = 2;
-  const char* suffix = "";
   char buffer[32];
 
-  switch (target->kind) {
-    case NO_TARGET:
-      return 2;
-    case TIMES_BASELINE:
-      got = gain(value, row[BASELINE], section->more_is_better);
-      suffix = "x";
-      break;
-    case AT_MOST:
-      got = value;
-      break;
-    case TIMES_FIRST:
-      got = value >= 0 && first[target->variant] > 0 ? value / first[target->variant] : NONE;
-      suffix = "x of the first row";
-      break;
-    case TIMES_COLD:
-      got = value >= 0 && row[COLD] > 0 ? value / row[COLD] : NONE;
-      suffix = "x of hot off";
-      break;
-  }
   if (got >= 0)
-    verdict = target->kind == TIMES_BASELINE ? got >= target->limit : got <= target->limit;
-  fprintf(out, "%s%s %g%s: %s", target->variant == COLD ? "hot off " : "",
-          target->kind == TIMES_BASELINE ? ">=" : "<=", target->limit, suffix, verdicts[verdict]);
-  if (target->kind == TIMES_FIRST || target->kind == TIMES_COLD)
+    verdict = is_least ? got >= target->limit : got <= target->limit;
+  fprintf(out, "%s%s%s %g%s: %s", target->kind == GOAL ? "goal " : "", target->variant == COLD ? "hot off " : "",
+          is_least ? ">=" : "<=", target->limit, units[target->kind] != NULL ? units[target->kind] : "", verdicts[verdict]);
+  if (target->kind == AT_MOST_TIMES || target->kind == TIMES_FIRST || target->kind == TIMES_COLD)
     fprintf(out, " (%s)", times(buffer, sizeof(buffer), got));
   return verdict;
 }
@@ -151,6 +154,7 @@ static void print_metric(FILE* out, const struct section* section, const struct 
   double row[VARIANTS];
   double spread, widest;
   const struct target* targets;
+  unsigned int verdict;
   size_t i, v, t;
 
   for (i = 0; i < section->case_count; i++) {
@@ -166,10 +170,34 @@ static void print_metric(FILE* out, const struct section* section, const struct 
     targets = section->cases[i].targets;
     for (t = 0; metric == VALUE && t < 2 && targets[t].kind != NO_TARGET; t++) {
       fputs(t == 0 ? "  " : "; ", out);
-      met[print_target(out, section, &targets[t], row, first)]++;
+      verdict = print_target(out, section, &targets[t], row, first);
+      if (targets[t].kind != GOAL)
+        met[verdict]++;
     }
     fputc('\n', out);
   }
+}
+
+/* Before how many runs a cache line went there and back in less than LINE_NEAR, and the range. */
+#define LINE_NEAR 120 /* ns */
+
+static void print_line_time(FILE* out, const struct section* section, const struct cell* cells) {
+  uint64_t ns, least = UINT64_MAX, most = 0;
+  unsigned int runs = 0, near = 0, k;
+  size_t i;
+
+  for (i = 0; i < section->case_count * VARIANTS; i++) {
+    for (k = 0; k < cells[i].count; k++) {
+      ns = cells[i].rounds[k].line_ns;
+      runs++;
+      near += ns < LINE_NEAR;
+      least = ns < least ? ns : least;
+      most = ns > most ? ns : most;
+    }
+  }
+  if (runs > 0 && least > 0)
+    fprintf(out, " a cache line there and back before each run: %llu to %llu ns, below %d in %u runs of %u\n",
+            (unsigned long long) least, (unsigned long long) most, LINE_NEAR, near, runs);
 }
 
 void print_section(FILE* out, const struct section* section, const struct cell* cells, unsigned int counters,
@@ -197,11 +225,15 @@ void print_section(FILE* out, const struct section* section, const struct cell* 
     fprintf(out, " %s\n", more[i].title);
     print_metric(out, section, cells, more[i].metric, met);
   }
+  if ((section->metrics & BIT(LINE)) != 0)
+    print_line_time(out, section, cells);
   fflush(out);
 }
 
 void print_raw_header(FILE* out) {
-  fprintf(out, "section\tcase\tvariant\tround\tvalue\tp99\tmessages\twall_ns\tcpu_ns\tswitches\tsyscalls\tinstructions\tnote\n");
+  fprintf(out,
+          "section\tcase\tvariant\tround\tvalue\tp99\tmessages\twall_ns\tcpu_ns\tswitches\tline_ns\tsyscalls\t"
+          "instructions\tnote\n");
 }
 
 /* A number that was not counted is an empty field. */
@@ -215,11 +247,12 @@ void print_raw(FILE* out, const struct section* section, const struct bench_case
                const struct result* result) {
   fprintf(out, "%s\t%s\t%s\t%s\t", section->id, c->name, variant_name(variant), round);
   if (!result->done) {
-    fprintf(out, "\t\t\t\t\t\t\t\t%s\n", result->why);
+    fprintf(out, "\t\t\t\t\t\t\t\t\t%s\n", result->why);
     return;
   }
-  fprintf(out, "%.6g\t%.6g\t%llu\t%llu\t%llu\t%llu\t", result->value, result->p99, (unsigned long long) result->messages,
-          (unsigned long long) result->wall_ns, (unsigned long long) result->cpu_ns, (unsigned long long) result->switches);
+  fprintf(out, "%.6g\t%.6g\t%llu\t%llu\t%llu\t%llu\t%llu\t", result->value, result->p99, (unsigned long long) result->messages,
+          (unsigned long long) result->wall_ns, (unsigned long long) result->cpu_ns, (unsigned long long) result->switches,
+          (unsigned long long) result->line_ns);
   print_count(out, result->syscalls);
   print_count(out, result->instructions);
   fputc('\n', out);

@@ -7,44 +7,9 @@
 #include "bench.h"
 
 #include <dirent.h>
-#include <malloc.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 #include <time.h>
 
 #define STEADY_NS 1000000 /* from one message to the next */
-
-static atomic_size_t heap;
-
-static void* count_malloc(size_t size) {
-  void* p = malloc(size);
-
-  atomic_fetch_add(&heap, malloc_usable_size(p));
-  return p;
-}
-
-static void* count_calloc(size_t n, size_t size) {
-  void* p = calloc(n, size);
-
-  atomic_fetch_add(&heap, malloc_usable_size(p));
-  return p;
-}
-
-static void* count_realloc(void* old, size_t size) {
-  size_t before = malloc_usable_size(old);
-  void* p = realloc(old, size);
-
-  if (p != NULL || size == 0) {
-    atomic_fetch_sub(&heap, before);
-    atomic_fetch_add(&heap, malloc_usable_size(p));
-  }
-  return p;
-}
-
-static void count_free(void* p) {
-  atomic_fetch_sub(&heap, malloc_usable_size(p));
-  free(p);
-}
 
 static void unexpected_uvch(uvch_mpsc_receiver_t* rx, int status, void* item) {
   (void) item;
@@ -72,13 +37,13 @@ void run_heap(const struct setup* setup, struct result* result) {
   size_t i, before, bytes = 0;
 
   if (setup->variant != BASELINE)
-    check(result, uvch_replace_allocator(count_malloc, count_realloc, count_calloc, count_free), "uvch_replace_allocator");
+    heap_count(result);
   check(result, uv_loop_init(&loop), "uv_loop_init");
   open_many(&loop, setup, 1, result);
-  before = atomic_load(&heap);
+  before = heap_bytes();
   channels = open_many(&loop, setup, setup->channels, result);
   if (setup->variant != BASELINE) {
-    bytes = atomic_load(&heap) - before;
+    bytes = heap_bytes() - before;
   } else {
     for (i = 0; i < setup->channels; i++)
       bytes += baseline_heap(&channels[i].base);
