@@ -6,7 +6,7 @@
 
 #define TURN_MESSAGES 256 /* then the next endpoint of the loop has its turn */
 #define ASK_EVERY 32u     /* messages; a power of two */
-#define STREAM 16         /* messages in a row that make a stream */
+#define STREAM 4          /* messages in a row that make a stream */
 #define LINGER_MAX 4000   /* ns */
 #define LINGER_EACH 8     /* ns for each message of a bounded channel: a sender fills it in about that time */
 
