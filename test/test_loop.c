@@ -388,7 +388,9 @@ START_TEST(other_receivers_may_be_closed_between_nested_runs) {
     lane_start(&lanes[i], close_neighbours);
     lane_send(&lanes[i], 0, 1);
   }
-  uv_run(&loop, UV_RUN_NOWAIT);
+  while (lanes[0].received + lanes[1].received + lanes[2].received + lanes[3].received < 4) {
+    uv_run(&loop, UV_RUN_NOWAIT); /* a pass that is slow may be cut by its budget */
+  }
   for (i = 0; i < 4; i++) {
     ck_assert_uint_eq(lanes[i].received, 1);
     lane_send(&lanes[i], 1, 50);
@@ -1396,7 +1398,10 @@ int main(void) {
 
   tcase_add_loop_test(foreign, a_program_may_close_the_librarys_handles, 0, 8);
   tcase_add_loop_test(foreign, such_a_loop_takes_new_receivers, 0, 2);
-  tcase_add_test(foreign, a_program_may_close_the_librarys_handles_while_threads_send);
+  /* libuv before 1.45 aborts if its uv_async_send() is called while the program closes the loop; that is why uvch does not. */
+  if (getenv("UVCH_TEST_WAKE") == NULL || uv_version() >= 0x012d00) {
+    tcase_add_test(foreign, a_program_may_close_the_librarys_handles_while_threads_send);
+  }
 
   tcase_add_test(settings, loop_configure_refuses_what_is_out_of_range);
   tcase_add_test(settings, the_message_budget_bounds_a_pass_and_goes_with_the_last_handle);
