@@ -22,17 +22,14 @@ static unsigned int bits_of(size_t n) {
   return bits;
 }
 
-/* The allocator aligns for every type, not for a line. */
 static struct uvch__core* allocate(void) {
-  size_t slack = UVCH__LINE - _Alignof(max_align_t);
-  char* p = uvch__calloc(1, sizeof(struct uvch__core) + slack);
-  struct uvch__core* c;
+  uint8_t slack;
+  struct uvch__core* c = uvch__malloc_line(sizeof *c, &slack);
 
-  if (p == NULL)
+  if (c == NULL)
     return NULL;
-  slack = (0 - (uintptr_t) p) & (UVCH__LINE - 1);
-  c = (struct uvch__core*) (void*) (p + slack);
-  c->slack = (uint8_t) slack;
+  memset(c, 0, sizeof *c);
+  c->slack = slack;
   return c;
 }
 
