@@ -1,27 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
  * Callbacks on a loop: the turns of a receiver. */
-#include "port.h"
+#include "linger.h"
 #include "receiver.h"
 
 #define TURN_MESSAGES 256 /* then the next endpoint of the loop has its turn */
 #define ASK_EVERY 32u     /* messages; a power of two */
-#define STREAM 4          /* messages in a row that make a stream */
-#define LINGER_MAX 4000   /* ns */
-#define LINGER_EACH 8     /* ns for each message of a bounded channel: a sender fills it in about that time */
 
-/* The receiver has caught up with a stream of messages. If it went on looking at the slot that a sender is about to write, the
- * two would pull its line to and fro with every message; so it lets some come together first, without a look, and only as long as
- * that pays. */
+/* The receiver has caught up. 1: look again. */
 static int linger(struct uvch__core* c, struct uvch__port* port, uint32_t n) {
-  uint64_t until;
-
-  if (n < STREAM || uvch__hot_default() == 0 || uvch__backoff_skip(&port->linger))
+  if (!uvch__linger(port, n, c->capacity))
     return 0;
-  until = uv_hrtime() + (c->capacity > 0 && c->capacity < LINGER_MAX / LINGER_EACH ? c->capacity * LINGER_EACH : LINGER_MAX);
-  do
-    uvch__relax();
-  while (uv_hrtime() < until);
   if (uvch__front(c) != NULL)
     uvch__backoff_hit(&port->linger);
   else

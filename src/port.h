@@ -55,7 +55,7 @@ struct uvch__port {
   uint32_t left_messages; /* what the idle callback left for a wake-up in the same pass */
   uint64_t left_time;
   struct uvch__hot hot;
-  struct uvch__backoff linger; /* see receive.c */
+  struct uvch__backoff linger; /* see linger.h */
   uint64_t rested_at;
   atomic_uint_least64_t budget_cuts; /* passes that ended with something left */
   struct uvch__timers timers;
