@@ -27,6 +27,15 @@ static inline void uvch__relax(void) {
 #endif
 }
 
+/* Asks for a line that is going to be written. (For plain x86-64 compilers make a fetch to read of __builtin_prefetch(p, 1).) */
+static inline void uvch__prefetch_to_write(const void* p) {
+#if defined(__x86_64__)
+  __asm__ __volatile__("prefetchw %0" : : "m"(*(const char*) p));
+#else
+  __builtin_prefetch(p, 1);
+#endif
+}
+
 /* Public structs hold no _Atomic, so a sender's pointer is read and taken away with the compiler's own operations. */
 static inline void* uvch__ptr_load(void* const* p) {
   return __atomic_load_n(p, __ATOMIC_ACQUIRE);

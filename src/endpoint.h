@@ -19,7 +19,7 @@ struct uvch__endpoint_ops {
   /* The port is closed: the token ends here, on any thread. */
   void (*drop)(struct uvch__endpoint* ep);
 
-  /* Whether the token is all that is left of it; NULL: never. The loop's thread. */
+  /* A forked child: whether the token is all that is left of it; NULL: never. */
   int (*is_dead)(struct uvch__endpoint* ep);
 };
 

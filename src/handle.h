@@ -8,7 +8,7 @@
 
 #include "port.h"
 
-/* In flags; 8 is UVCH__OWNED, which belongs to the port. */
+/* In flags; 8 is UVCH__OWNED, which belongs to the port, 16 is UVCH__CUT, which belongs to groups. */
 enum { UVCH__ACTIVE = 1, UVCH__REF = 2, UVCH__CLOSING = 4 };
 
 /* What a handle of some type does. All on the loop's thread; without a loop, on the thread that has the handle. */
@@ -18,8 +18,9 @@ struct uvch__handle_ops {
   void (*refork)(uvch_handle_t* handle); /* a forked child: its token is with it again, wherever it was */
 };
 
-extern const struct uvch__handle_ops uvch__mpsc_handle;    /* receive.c; inboxes too */
-extern const struct uvch__handle_ops uvch__oneshot_handle; /* oneshot_recv.c */
+extern const struct uvch__handle_ops uvch__mpsc_handle;      /* receive.c; inboxes too */
+extern const struct uvch__handle_ops uvch__oneshot_handle;   /* oneshot_recv.c */
+extern const struct uvch__handle_ops uvch__broadcast_handle; /* broadcast_recv.c */
 
 /* uvch__handle_init: a handle without a loop. */
 void uvch__handle_init(uvch_handle_t* handle, uvch_handle_type type, void* core);

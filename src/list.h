@@ -29,6 +29,17 @@ static inline void uvch__list_append(struct uvch__list* l, struct uvch__list* no
   l->prev = node;
 }
 
+/* Everything of `from` goes to the end of `to`. */
+static inline void uvch__list_splice(struct uvch__list* to, struct uvch__list* from) {
+  if (uvch__list_is_empty(from))
+    return;
+  from->next->prev = to->prev;
+  to->prev->next = from->next;
+  from->prev->next = to;
+  to->prev = from->prev;
+  uvch__list_init(from);
+}
+
 static inline void uvch__list_remove(struct uvch__list* node) {
   node->prev->next = node->next;
   node->next->prev = node->prev;

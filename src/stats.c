@@ -2,6 +2,7 @@
  *
  * What a channel has done so far. The claim word and the head count most of it. */
 #include <string.h>
+#include <uvch/broadcast.h>
 #include <uvch/stats.h>
 
 #include "core.h"
@@ -85,16 +86,28 @@ static void print_oneshot(uvch_handle_t* handle, FILE* stream) {
         stream);
 }
 
+static void print_broadcast(const uvch_handle_t* handle, FILE* stream) {
+  const uvch_broadcast_receiver_t* rx = (const uvch_broadcast_receiver_t*) handle;
+
+  fprintf(stream, " behind %llu missed %llu", (unsigned long long) uvch_broadcast_receiver_len(rx),
+          (unsigned long long) uvch_broadcast_receiver_missed(rx));
+}
+
 static void print_one(uvch_handle_t* handle, void* arg) {
-  static const char* const names[] = {[UVCH_MPSC_RECEIVER] = "mpsc", [UVCH_INBOX] = "inbox", [UVCH_ONESHOT_RECEIVER] = "oneshot"};
+  static const char* const names[] = {[UVCH_MPSC_RECEIVER] = "mpsc",
+                                      [UVCH_INBOX] = "inbox",
+                                      [UVCH_ONESHOT_RECEIVER] = "oneshot",
+                                      [UVCH_BROADCAST_RECEIVER] = "broadcast"};
   FILE* stream = arg;
 
-  fprintf(stream, "[%c%c%c] %-8s %p", (handle->flags & UVCH__REF) != 0 ? 'R' : '-',
+  fprintf(stream, "[%c%c%c] %-9s %p", (handle->flags & UVCH__REF) != 0 ? 'R' : '-',
           (handle->flags & UVCH__ACTIVE) != 0 ? 'A' : '-', (handle->flags & UVCH__CLOSING) != 0 ? 'C' : '-', names[handle->type],
           (void*) handle);
   if ((handle->flags & UVCH__CLOSING) == 0) { /* then its channel may be gone */
     if (handle->type == UVCH_ONESHOT_RECEIVER)
       print_oneshot(handle, stream);
+    else if (handle->type == UVCH_BROADCAST_RECEIVER)
+      print_broadcast(handle, stream);
     else
       print_mpsc(handle, stream);
   }

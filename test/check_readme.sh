@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The first program in README.md is examples/hello.c, and its output is the expected one. The actor in it compiles without a
-# warning.
+# The first program in README.md is examples/hello.c, and its output is the expected one. The actor and the chat in it compile
+# without a warning.
 set -eu
 srcdir=${srcdir:-$(dirname "$0")/..}
 
@@ -13,10 +13,14 @@ block() { # block LANGUAGE [HEADING]: the first code block of that language, fro
 block c | diff - "$srcdir/examples/hello.c"
 block text | diff - "$srcdir/examples/expected/hello.out"
 
-actor=$(block c '## Request and reply')
-case $actor in *uvch_call\(*) ;; *) echo "no call in the actor of README.md"; exit 1 ;; esac
-# CC and the like may hold several words.
-# shellcheck disable=SC2086
-printf '#include <uvch.h>\n%s\n' "$actor" |
-  ${CC:-cc} ${LIBUV_CFLAGS:-} -std=c11 -D_POSIX_C_SOURCE=200809L -I"$srcdir/include" -Iinclude \
-    -Werror -Wall -Wextra -Wpedantic -fsyntax-only -xc -
+compiles() { # compiles HEADING FUNCTION: the first code below that heading, which calls that function
+  code=$(block c "$1")
+  case $code in *"$2("*) ;; *) echo "README.md: no call of $2 below $1"; exit 1 ;; esac
+  # CC and the like may hold several words.
+  # shellcheck disable=SC2086
+  printf '#include <stdio.h>\n#include <uvch.h>\n%s\n' "$code" |
+    ${CC:-cc} ${LIBUV_CFLAGS:-} -std=c11 -D_POSIX_C_SOURCE=200809L -I"$srcdir/include" -Iinclude \
+      -Werror -Wall -Wextra -Wpedantic -fsyntax-only -xc -
+}
+compiles '## Request and reply' uvch_call
+compiles '## News for all' uvch_broadcast_subscribe

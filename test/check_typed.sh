@@ -33,7 +33,7 @@ report() { # report NAME COMMAND...: run a command, its output only if it fails
   fi
 }
 
-# Two channel types and two oneshot types, and ends of each.
+# Two types of each kind of channel, and their ends.
 cat >"$work/head" <<'END'
 #include <uvch.h>
 struct line { size_t length; char text[24]; };
@@ -42,6 +42,8 @@ UVCH_MPSC_DEFINE(lines, struct line);
 UVCH_MPSC_DEFINE(points, struct point);
 UVCH_ONESHOT_DEFINE(answers, struct line);
 UVCH_ONESHOT_DEFINE(scores, struct point);
+UVCH_BROADCAST_DEFINE(news, struct line);
+UVCH_BROADCAST_DEFINE(sights, struct point);
 END
 cat >"$work/ends" <<'END'
 void on_line(lines_receiver_t* rx, int status, struct line* item);
@@ -52,6 +54,11 @@ void on_answer(answers_receiver_t* rx, int status, struct line* item);
 void on_score(scores_receiver_t* rx, int status, struct point* item);
 void on_answer_call(answers_call_t* req, int status, struct line* reply);
 void on_score_call(scores_call_t* req, int status, struct point* reply);
+void on_news(news_receiver_t* rx, int status, const struct line* item);
+void on_own_news(news_receiver_t* rx, int status, struct line* item);
+void on_sight(sights_receiver_t* rx, int status, const struct point* item);
+void on_many_news(news_receiver_t* rx, int status, const struct line* first, size_t stride, size_t count);
+void on_many_sights(sights_receiver_t* rx, int status, const struct point* first, size_t stride, size_t count);
 struct ends {
   lines_sender_t* line_tx;
   lines_receiver_t* line_rx;
@@ -69,6 +76,13 @@ struct ends {
   scores_receiver_t* score_rx;
   scores_call_t* score_call;
   uvch_oneshot_sender_t* any_answer_tx;
+  news_sender_t* news_tx;
+  news_receiver_t* news_rx;
+  news_weak_sender_t* news_weak;
+  sights_sender_t* sight_tx;
+  sights_receiver_t* sight_rx;
+  sights_weak_sender_t* sight_weak;
+  uvch_broadcast_sender_t* any_news_tx;
   struct line* line;
   struct point* point;
 };
@@ -90,6 +104,9 @@ UVCH_MPSC_DEFINE(functions, function);
 UVCH_ONESHOT_DEFINE(results, int);
 UVCH_ONESHOT_DEFINE(texts, const char*);
 UVCH_ONESHOT_DEFINE(handlers, function);
+UVCH_BROADCAST_DEFINE(ticks, int);
+UVCH_BROADCAST_DEFINE(rumours, const char*);
+UVCH_BROADCAST_DEFINE(hooks, function);
 int use(const jobs_sender_t* jobs, const names_sender_t* names, struct line* job, const char* name);
 int use(const jobs_sender_t* jobs, const names_sender_t* names, struct line* job, const char* name) {
   return jobs_try_send(jobs, &job) + names_try_send(names, &name);
@@ -123,6 +140,7 @@ forwards() { # forwards HEADER PREFIX NAME
 report "a typed form of every function, mpsc.h" forwards mpsc.h uvch_mpsc lines
 report "a typed form of every function, oneshot.h" forwards oneshot.h uvch_oneshot answers
 report "a typed form of every function, call.h" forwards call.h uvch answers
+report "a typed form of every function, broadcast.h" forwards broadcast.h uvch_broadcast news
 
 #
 # Types that do not fit
@@ -191,6 +209,25 @@ refuses 'a sender of the reply for one of the channel' 'answers_call_wait(ARG, 0
 refuses 'another reply in reply' 'answers_reply(e->answer_tx, ARG)' 'e->line' 'e->point'
 refuses 'another sender in reply' 'answers_reply(ARG, e->line)' 'e->answer_tx' 'e->score_tx'
 
+refuses 'another message in broadcast send' 'news_send(e->news_tx, ARG)' 'e->line' 'e->point'
+refuses 'another message in broadcast send_many' 'news_send_many(e->news_tx, ARG, 1)' 'e->line' 'e->point'
+refuses 'another message in broadcast queue_send' 'news_queue_send(0, 0, e->news_tx, ARG, 0)' 'e->line' 'e->point'
+refuses 'another message in broadcast send_wait' 'news_send_wait(e->news_tx, ARG)' 'e->line' 'e->point'
+refuses 'another message in broadcast try_recv' 'news_try_recv(e->news_rx, ARG)' 'e->line' 'e->point'
+refuses 'another message in broadcast recv_wait' 'news_recv_wait(e->news_rx, ARG)' 'e->line' 'e->point'
+refuses 'another callback in broadcast recv_start' 'news_recv_start(e->news_rx, ARG)' 'on_news' 'on_sight'
+refuses 'a callback that could change a message of all' 'news_recv_start(e->news_rx, ARG)' 'on_news' 'on_own_news'
+refuses 'another callback in broadcast recv_many_start' 'news_recv_many_start(e->news_rx, 8, ARG)' \
+  'on_many_news' 'on_many_sights'
+refuses 'a sender of another broadcast type' 'news_send(ARG, e->line)' 'e->news_tx' 'e->sight_tx'
+refuses 'a sender of a channel for one of a broadcast' 'news_send(ARG, e->line)' 'e->news_tx' 'e->line_tx'
+refuses 'an untyped broadcast sender' 'news_send(ARG, e->line)' 'e->news_tx' 'e->any_news_tx'
+refuses 'another receiver in broadcast init' 'news_init(0, ARG, e->news_tx, 1)' 'e->news_rx' 'e->sight_rx'
+refuses 'another receiver in subscribe' 'news_subscribe(0, ARG, e->news_tx)' 'e->news_rx' 'e->sight_rx'
+refuses 'another sender in subscribe' 'news_subscribe(0, e->news_rx, ARG)' 'e->news_tx' 'e->sight_tx'
+refuses 'another source in resubscribe' 'news_resubscribe(0, e->news_rx, ARG)' 'e->news_rx' 'e->sight_rx'
+refuses 'a weak sender of another broadcast type' 'news_weak_sender_upgrade(ARG, e->news_tx)' 'e->news_weak' 'e->sight_weak'
+
 # limits DEFINE MAX
 limits() {
   printf '#include <uvch.h>\nstruct large { char bytes[ARG]; };\n%s(larges, struct large);\n' "$1" >"$work/large.c"
@@ -204,6 +241,7 @@ limits() {
 }
 limits UVCH_MPSC_DEFINE UVCH_MPSC_ITEM_MAX
 limits UVCH_ONESHOT_DEFINE UVCH_ONESHOT_ITEM_MAX
+limits UVCH_BROADCAST_DEFINE UVCH_BROADCAST_ITEM_MAX
 
 #
 # No cost
@@ -221,8 +259,11 @@ typedef points_permit_t permit;
 typedef answers_sender_t once_sender;
 typedef answers_receiver_t once_receiver;
 typedef answers_call_t call;
+typedef news_sender_t news_sender;
+typedef news_receiver_t news_receiver;
 #define CALL(kind, function) kind##_##function
 #define ONCE(function) answers_##function
+#define NEWS(function) news_##function
 #define REPLY(function) answers_##function
 #define SIZE
 #define MESSAGE struct line
@@ -233,8 +274,11 @@ typedef uvch_mpsc_permit_t permit;
 typedef uvch_oneshot_sender_t once_sender;
 typedef uvch_oneshot_receiver_t once_receiver;
 typedef uvch_call_t call;
+typedef uvch_broadcast_sender_t news_sender;
+typedef uvch_broadcast_receiver_t news_receiver;
 #define CALL(kind, function) uvch_mpsc_##function
 #define ONCE(function) uvch_oneshot_##function
+#define NEWS(function) uvch_broadcast_##function
 #define REPLY(function) uvch_##function
 #define SIZE , sizeof(struct line)
 #define MESSAGE void
@@ -244,6 +288,8 @@ void on_answer(once_receiver* rx, int status, MESSAGE* item);
 void on_reply(call* req, int status, MESSAGE* reply);
 void on_line(receiver* rx, int status, MESSAGE* item);
 void on_lines(receiver* rx, int status, MESSAGE* first, size_t stride, size_t count);
+void on_news(news_receiver* rx, int status, const MESSAGE* item);
+void on_many_news(news_receiver* rx, int status, const MESSAGE* first, size_t stride, size_t count);
 
 int make(uv_loop_t* loop, receiver* rx, sender* tx) {
 #ifdef TYPED
@@ -309,6 +355,38 @@ int ask_and_wait(const uvch_mpsc_sender_t* tx, struct line* line, int* is_sent) 
   return result < 0 ? result : REPLY(call_timedwait)(tx, &question, &question.reply, line SIZE, 1000, is_sent);
 }
 int answer(struct question* question, const struct line* line) { return REPLY(reply)(&question->reply, line); }
+
+int make_news(uv_loop_t* loop, news_receiver* rx, news_sender* tx) {
+#ifdef TYPED
+  return news_init(loop, rx, tx, 8);
+#else
+  return uvch_broadcast_init(loop, rx, tx, sizeof(struct line), 8);
+#endif
+}
+int subscribe(uv_loop_t* loop, news_receiver* rx, const news_sender* tx) { return NEWS(subscribe)(loop, rx, tx); }
+int resubscribe(uv_loop_t* loop, news_receiver* rx, const news_receiver* source) { return NEWS(resubscribe)(loop, rx, source); }
+int start_news(news_receiver* rx) { return NEWS(recv_start)(rx, on_news); }
+int start_many_news(news_receiver* rx) { return NEWS(recv_many_start)(rx, 64, on_many_news); }
+int send_news(uv_loop_t* loop, uvch_broadcast_send_t* req, const news_sender* tx, const struct line* line,
+              uvch_broadcast_send_cb cb) {
+  int result = NEWS(send)(tx, line);
+  return result == UV_EAGAIN ? NEWS(queue_send)(loop, req, tx, line, cb) : result;
+}
+uint64_t read_news(news_receiver* rx, struct line* line) {
+  return NEWS(try_recv)(rx, line) > 0 ? NEWS(receiver_missed)(rx) : 0;
+}
+size_t sum_news(const struct line* first, size_t stride, size_t count) {
+  size_t bytes = 0;
+  size_t i;
+  for (i = 0; i < count; i++) {
+#ifdef TYPED
+    bytes += news_recv_at(first, stride, i)->length;
+#else
+    bytes += ((const struct line*) (const void*) ((const char*) first + stride * i))->length;
+#endif
+  }
+  return bytes;
+}
 END
 } >"$work/cost.c"
 
@@ -332,7 +410,7 @@ same_code() { # same_code COMPILE SOURCE
   "$1" -O2 -S -o "$work/untyped.s" "$2"
   normalise <"$work/typed.s" >"$work/typed.normal"
   normalise <"$work/untyped.s" >"$work/untyped.normal"
-  for name in uvch_mpsc_try_send uvch_oneshot_send uvch_call uvch_reply; do
+  for name in uvch_mpsc_try_send uvch_oneshot_send uvch_call uvch_reply uvch_broadcast_send; do
     grep -q "$name" "$work/typed.normal" || { echo "no call of $name in the assembly"; return 1; }
   done
   diff "$work/typed.normal" "$work/untyped.normal"

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "handle.h"
 #include "steps_fakes.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -27,6 +28,9 @@ enum { WITH_DROP = 1, WITH_POOL = 2, VARIANTS = 4 };
 
 enum steps_bug steps_bug;
 static int variant;
+
+/* Those handles are not in these programs. */
+const struct uvch__handle_ops uvch__broadcast_handle = {NULL, NULL, NULL};
 
 int steps_is_torn(const char* who) {
   return steps_is(STEPS_LET_GO_BY_STORE, who, "uvch__oneshot_let_go") || steps_is(STEPS_POST_BY_STORE, who, "uvch__post") ||

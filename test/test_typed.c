@@ -22,6 +22,9 @@ UVCH_MPSC_DEFINE(jobs, job_t);
 UVCH_MPSC_DEFINE(names, const char*);
 UVCH_ONESHOT_DEFINE(answers, line_t);
 UVCH_ONESHOT_DEFINE(spots, point_t);
+UVCH_BROADCAST_DEFINE(news, line_t);
+UVCH_BROADCAST_DEFINE(sights, point_t);
+UVCH_BROADCAST_DEFINE(rumours, const char*);
 
 /* A command whose reply is the line of that number, or with `spot` the point. */
 typedef struct command_s {
@@ -898,6 +901,347 @@ START_TEST(a_thread_waits_for_the_replies_to_typed_calls) {
 }
 END_TEST
 
+/* News for all. */
+
+START_TEST(typed_news_come_to_all_who_are_subscribed) {
+  news_receiver_t rx[3];
+  news_sender_t tx;
+  line_t sent[4];
+  line_t line;
+  size_t i;
+
+  lines_of(sent, 4);
+  ck_assert_int_eq(news_init(NULL, &rx[0], &tx, 4), 0);
+  ck_assert_uint_eq(news_sender_capacity(&tx), 4);
+  ck_assert_int_eq(news_subscribe(NULL, &rx[1], &tx), 0);
+  ck_assert_int_eq(news_receiver_same_channel(&rx[0], &rx[1]), 1);
+  ck_assert_uint_eq(news_sender_receiver_count(&tx), 2);
+  ck_assert_int_eq(news_try_recv(&rx[0], &line), UV_EAGAIN);
+  ck_assert_int_eq(news_recv_timedwait(&rx[0], &line, 0), UV_ETIMEDOUT);
+  ck_assert_int_eq(news_sender_is_empty(&tx), 1);
+  ck_assert_int_eq(news_send(&tx, &sent[0]), 2);
+  ck_assert_int_eq(news_send_many(&tx, &sent[1], 2), 2);
+  ck_assert_int_eq(news_sender_is_empty(&tx), 0);
+  ck_assert_uint_eq(news_sender_len(&tx), 3);
+  ck_assert_uint_eq(news_receiver_len(&rx[0]), 3);
+  ck_assert_int_eq(news_receiver_is_empty(&rx[0]), 0);
+  ck_assert_int_eq(news_resubscribe(NULL, &rx[2], &rx[0]), 0);
+  ck_assert_int_eq(news_receiver_is_empty(&rx[2]), 1);
+  ck_assert_int_eq(news_send_wait(&tx, &sent[3]), 3);
+  ck_assert_int_eq(news_recv_wait(&rx[2], &line), 0);
+  ck_assert(is_line(&line, 3));
+  ck_assert_int_eq(news_sender_close(&tx), 0);
+  for (i = 0; i < 4; i++) {
+    ck_assert_int_eq(news_try_recv(&rx[0], &line), 0);
+    ck_assert(is_line(&line, i));
+    ck_assert_int_eq(i % 2 == 0 ? news_recv_wait(&rx[1], &line) : news_recv_timedwait(&rx[1], &line, 0), 0);
+    ck_assert(is_line(&line, i));
+  }
+  for (i = 0; i < 3; i++) {
+    ck_assert_int_eq(news_receiver_is_closed(&rx[i]), 1);
+    ck_assert_int_eq(news_try_recv(&rx[i], &line), UV_EOF);
+    ck_assert_uint_eq(news_receiver_missed(&rx[i]), 0);
+    ck_assert_int_eq(news_close(&rx[i], NULL), 0);
+  }
+}
+END_TEST
+
+START_TEST(a_typed_receiver_that_is_behind_is_told_how_many_it_has_missed) {
+  sights_receiver_t rx;
+  sights_sender_t tx;
+  point_t point;
+  size_t i;
+
+  ck_assert_int_eq(sights_init(NULL, &rx, &tx, 3), 0);
+  for (i = 0; i < 10; i++) {
+    point = point_of(i);
+    ck_assert_int_eq(sights_send_timedwait(&tx, &point, 0), 1);
+  }
+  ck_assert_int_eq(sights_try_recv(&rx, &point), 7);
+  ck_assert_uint_eq(sights_receiver_missed(&rx), 7);
+  for (i = 7; i < 10; i++) {
+    ck_assert_int_eq(sights_try_recv(&rx, &point), 0);
+    ck_assert(is_point(&point, i));
+  }
+  ck_assert_int_eq(sights_sender_close(&tx), 0);
+  ck_assert_int_eq(sights_close(&rx, NULL), 0);
+}
+END_TEST
+
+/* A subscriber's program: it gets each line from `count` on, and is told of `missed` lines once. */
+typedef struct reader_s {
+  size_t count;
+  size_t missed;
+  size_t ends;
+} reader_t;
+
+/* Whether there is a message: else it was a gap or the end. */
+static bool is_news(news_receiver_t* rx, int status) {
+  reader_t* reader = rx->base.data;
+
+  if (status == UV_EOF) {
+    reader->ends++;
+    ck_assert_int_eq(news_close(rx, NULL), 0);
+  } else if (status > 0) {
+    ck_assert_uint_eq(news_receiver_missed(rx), (uint64_t) status);
+    reader->missed += (size_t) status;
+    reader->count += (size_t) status;
+  } else {
+    ck_assert_int_eq(status, 0);
+  }
+  return status == 0;
+}
+
+static void on_news(news_receiver_t* rx, int status, const line_t* line) {
+  reader_t* reader = rx->base.data;
+
+  if (!is_news(rx, status)) {
+    ck_assert_ptr_null(line);
+    return;
+  }
+  ck_assert(is_line(line, reader->count));
+  reader->count++;
+}
+
+static void on_many_news(news_receiver_t* rx, int status, const line_t* first, size_t stride, size_t count) {
+  reader_t* reader = rx->base.data;
+  size_t i;
+
+  if (!is_news(rx, status)) {
+    ck_assert_ptr_null(first);
+    ck_assert_uint_eq(count, 0);
+    return;
+  }
+  ck_assert_uint_ge(count, 1);
+  ck_assert_uint_le(count, 4);
+  for (i = 0; i < count; i++) {
+    ck_assert(is_line(news_recv_at(first, stride, i), reader->count));
+    reader->count++;
+  }
+}
+
+START_TEST(typed_callbacks_get_the_news_and_the_gaps) {
+  news_receiver_t rx[2];
+  news_sender_t tx;
+  reader_t readers[2] = {{0, 0, 0}, {0, 0, 0}};
+  uv_loop_t loop;
+  size_t i;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(news_init(NULL, NULL, &tx, 10), 0);
+  for (i = 0; i < 2; i++) {
+    ck_assert_int_eq(news_subscribe(NULL, &rx[i], &tx), 0);
+    ck_assert_int_eq(news_attach(&loop, &rx[i]), 0);
+    rx[i].base.data = &readers[i];
+  }
+  ck_assert_int_eq(news_recv_start(&rx[0], on_news), 0);
+  ck_assert_int_eq(news_recv_stop(&rx[0]), 0);
+  ck_assert_int_eq(news_recv_start(&rx[0], on_news), 0);
+  ck_assert_int_eq(news_recv_many_start(&rx[1], 4, on_many_news), 0);
+  ck_assert_int_eq(news_recv_many_start(&rx[1], 4, on_many_news), UV_EALREADY);
+  for (i = 0; i < COUNT; i++) {
+    line_t line = line_of(i);
+
+    ck_assert_int_eq(news_send(&tx, &line), 2);
+  }
+  ck_assert_int_eq(news_sender_close(&tx), 0);
+  support_loop_end(&loop);
+  for (i = 0; i < 2; i++) {
+    ck_assert_uint_eq(readers[i].count, COUNT);
+    ck_assert_uint_eq(readers[i].missed, COUNT - 10);
+    ck_assert_uint_eq(readers[i].ends, 1);
+  }
+}
+END_TEST
+
+static void on_news_sent(uvch_broadcast_send_t* req, int status) {
+  size_t* sent = req->data;
+
+  ck_assert_int_eq(status, 1);
+  *sent += 1;
+}
+
+START_TEST(a_typed_request_waits_for_the_slowest_reader) {
+  sights_receiver_t rx;
+  sights_sender_t tx;
+  uvch_broadcast_options_t options;
+  uvch_broadcast_send_t req;
+  point_t point = point_of(0);
+  point_t next = point_of(1);
+  size_t sent = 0;
+  uv_loop_t loop;
+
+  memset(&options, 0, sizeof(options));
+  options.policy = UVCH_BROADCAST_WAIT;
+  support_loop_init(&loop);
+  ck_assert_int_eq(sights_init_ex(NULL, &rx, &tx, 1, &options), 0);
+  ck_assert_int_eq(sights_send(&tx, &point), 1);
+  req.data = &sent;
+  ck_assert_int_eq(sights_queue_send(&loop, &req, &tx, &next, on_news_sent), 0);
+  ck_assert_int_eq(sights_send(&tx, &next), UV_EAGAIN);
+  ck_assert_int_eq(sights_send_timedwait(&tx, &next, 0), UV_ETIMEDOUT);
+  ck_assert_int_eq(sights_sender_close(&tx), 0);
+  ck_assert_int_eq(sights_try_recv(&rx, &point), 0);
+  ck_assert(is_point(&point, 0));
+  support_loop_end(&loop);
+  ck_assert_uint_eq(sent, 1);
+  ck_assert_int_eq(sights_try_recv(&rx, &point), 0);
+  ck_assert(is_point(&point, 1));
+  ck_assert_int_eq(sights_try_recv(&rx, &point), UV_EOF);
+  ck_assert_int_eq(sights_close(&rx, NULL), 0);
+}
+END_TEST
+
+START_TEST(typed_news_have_clones_and_weak_senders) {
+  news_receiver_t rx;
+  news_receiver_t other_rx;
+  news_sender_t tx;
+  news_sender_t other_tx;
+  news_sender_t copy;
+  news_sender_t again;
+  news_weak_sender_t weak;
+  news_weak_sender_t other;
+
+  ck_assert_int_eq(news_init(NULL, &rx, &tx, 4), 0);
+  ck_assert_int_eq(news_init(NULL, &other_rx, &other_tx, 4), 0);
+  ck_assert_int_eq(news_sender_clone(&tx, &copy), 0);
+  ck_assert_int_eq(news_sender_downgrade(&tx, &weak), 0);
+  ck_assert_int_eq(news_weak_sender_clone(&weak, &other), 0);
+  ck_assert_int_eq(news_weak_sender_upgrade(&weak, &again), 0);
+  ck_assert_int_eq(news_sender_same_channel(&copy, &again), 1);
+  ck_assert_int_eq(news_sender_same_channel(&tx, &other_tx), 0);
+  ck_assert_int_eq(news_receiver_same_channel(&rx, &other_rx), 0);
+  ck_assert_uint_eq(news_sender_strong_count(&tx), 3);
+  ck_assert_uint_eq(news_sender_weak_count(&tx), 2);
+  ck_assert_uint_eq(news_weak_sender_strong_count(&weak), 3);
+  ck_assert_uint_eq(news_weak_sender_weak_count(&weak), 2);
+  ck_assert_uint_eq(news_receiver_strong_count(&rx), 3);
+  ck_assert_uint_eq(news_receiver_weak_count(&rx), 2);
+  ck_assert_int_eq(news_sender_close(&tx), 0);
+  ck_assert_int_eq(news_sender_close(&copy), 0);
+  ck_assert_int_eq(news_receiver_is_closed(&rx), 0);
+  ck_assert_int_eq(news_sender_close(&again), 0);
+  ck_assert_int_eq(news_receiver_is_closed(&rx), 1);
+  ck_assert_int_eq(news_weak_sender_upgrade(&weak, &tx), UV_EPIPE);
+  ck_assert_int_eq(news_weak_sender_close(&weak), 0);
+  ck_assert_int_eq(news_weak_sender_close(&other), 0);
+  ck_assert_int_eq(news_sender_close(&other_tx), 0);
+  ck_assert_int_eq(news_close(&rx, NULL), 0);
+  ck_assert_int_eq(news_close(&other_rx, NULL), 0);
+}
+END_TEST
+
+static void on_news_closed(uvch_broadcast_closed_t* req, int status) {
+  size_t* told = req->data;
+
+  ck_assert_int_eq(status, 0);
+  *told += 1;
+}
+
+START_TEST(a_typed_sender_is_told_that_no_reader_is_left) {
+  news_receiver_t rx;
+  news_sender_t tx;
+  uvch_broadcast_closed_t req;
+  line_t line = line_of(0);
+  size_t told = 0;
+  uv_loop_t loop;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(news_init(NULL, &rx, &tx, 4), 0);
+  req.data = &told;
+  ck_assert_int_eq(news_closed(&loop, &req, &tx, on_news_closed), 0);
+  ck_assert_int_eq(news_closed_timedwait(&tx, 0), UV_ETIMEDOUT);
+  ck_assert_int_eq(news_close(&rx, NULL), 0);
+  ck_assert_int_eq(news_closed_wait(&tx), 0);
+  ck_assert_int_eq(news_send(&tx, &line), UV_EPIPE);
+  support_loop_end(&loop);
+  ck_assert_uint_eq(told, 1);
+  ck_assert_int_eq(news_sender_close(&tx), 0);
+}
+END_TEST
+
+/* Names that are copied for each reader. */
+typedef struct names_made_s {
+  size_t copies;
+  size_t drops;
+} names_made_t;
+
+static int copy_name(void* to, const void* from, void* arg) {
+  const char* const* name = from;
+  char** copy = to;
+  names_made_t* made = arg;
+
+  *copy = strdup(*name);
+  made->copies++;
+  return *copy == NULL ? UV_ENOMEM : 0;
+}
+
+static void drop_name(void* item, void* arg) {
+  char** name = item;
+  names_made_t* made = arg;
+
+  ck_assert_uint_eq(made->copies, 2);
+  made->drops++;
+  free(*name);
+}
+
+START_TEST(a_typed_broadcast_takes_options_and_pointers) {
+  rumours_receiver_t rx[2];
+  rumours_sender_t tx;
+  uvch_broadcast_options_t options;
+  const char* name = strdup("name");
+  const char* const mine = name;
+  names_made_t made = {0, 0};
+  size_t i;
+
+  ck_assert_ptr_nonnull(name);
+  memset(&options, 0, sizeof(options));
+  options.copy = copy_name;
+  options.drop = drop_name;
+  options.arg = &made;
+  ck_assert_int_eq(rumours_init_ex(NULL, &rx[0], &tx, 1, &options), 0);
+  ck_assert_int_eq(rumours_subscribe(NULL, &rx[1], &tx), 0);
+  ck_assert_int_eq(rumours_send(&tx, &name), 2);
+  for (i = 0; i < 2; i++) {
+    ck_assert_int_eq(rumours_try_recv(&rx[i], &name), 0);
+    ck_assert_ptr_ne(name, mine);
+    ck_assert_str_eq(name, "name");
+    free((void*) (uintptr_t) name);
+  }
+  ck_assert_uint_eq(made.drops, 1);
+  ck_assert_int_eq(rumours_sender_close(&tx), 0);
+  ck_assert_int_eq(rumours_close(&rx[0], NULL), 0);
+  ck_assert_int_eq(rumours_close(&rx[1], NULL), 0);
+}
+END_TEST
+
+START_TEST(typed_news_refuse_null_as_the_untyped_ones_do) {
+  news_receiver_t rx;
+  news_receiver_t other;
+  news_sender_t tx;
+  line_t line = line_of(0);
+
+  ck_assert_int_eq(news_init(NULL, &rx, NULL, 1), UV_EINVAL);
+  ck_assert_int_eq(news_init(NULL, &rx, &tx, 1), 0);
+  ck_assert_int_eq(news_subscribe(NULL, NULL, &tx), UV_EINVAL);
+  ck_assert_int_eq(news_subscribe(NULL, &other, NULL), UV_EINVAL);
+  ck_assert_int_eq(news_resubscribe(NULL, NULL, &rx), UV_EINVAL);
+  ck_assert_int_eq(news_resubscribe(NULL, &other, NULL), UV_EINVAL);
+  ck_assert_int_eq(news_send(NULL, &line), UV_EINVAL);
+  ck_assert_int_eq(news_send(&tx, NULL), UV_EINVAL);
+  ck_assert_int_eq(news_send_many(&tx, NULL, 1), UV_EINVAL);
+  ck_assert_int_eq(news_try_recv(NULL, &line), UV_EINVAL);
+  ck_assert_int_eq(news_recv_start(NULL, on_news), UV_EINVAL);
+  ck_assert_int_eq(news_recv_start(&rx, NULL), UV_EINVAL);
+  ck_assert_int_eq(news_sender_clone(&tx, NULL), UV_EINVAL);
+  ck_assert_uint_eq(news_sender_receiver_count(&tx), 1);
+  ck_assert_int_eq(news_attach(NULL, &rx), UV_EINVAL);
+  ck_assert_int_eq(news_close(NULL, NULL), UV_EINVAL);
+  ck_assert_int_eq(news_sender_close(&tx), 0);
+  ck_assert_int_eq(news_close(&rx, NULL), 0);
+}
+END_TEST
+
 int main(void) {
   Suite* suite = suite_create("typed");
   TCase* tcase = support_case(suite, "typed");
@@ -924,5 +1268,13 @@ int main(void) {
   tcase_add_test(tcase, typed_calls_get_replies_of_their_types);
   tcase_add_test(tcase, a_typed_call_takes_options_and_can_be_cancelled);
   tcase_add_test(tcase, a_thread_waits_for_the_replies_to_typed_calls);
+  tcase_add_test(tcase, typed_news_come_to_all_who_are_subscribed);
+  tcase_add_test(tcase, a_typed_receiver_that_is_behind_is_told_how_many_it_has_missed);
+  tcase_add_test(tcase, typed_callbacks_get_the_news_and_the_gaps);
+  tcase_add_test(tcase, a_typed_request_waits_for_the_slowest_reader);
+  tcase_add_test(tcase, typed_news_have_clones_and_weak_senders);
+  tcase_add_test(tcase, a_typed_sender_is_told_that_no_reader_is_left);
+  tcase_add_test(tcase, a_typed_broadcast_takes_options_and_pointers);
+  tcase_add_test(tcase, typed_news_refuse_null_as_the_untyped_ones_do);
   return support_main(suite);
 }

@@ -34,57 +34,90 @@
  * channel that the message goes through is any: `tx` is an untyped sender, `&lines_tx.base` of a typed one, and the message is
  * not checked against it.
  *
- * Requests other than calls, their callbacks, options and the drop function are the untyped ones. For what works on any handle or
- * request, a pointer to a typed receiver may be cast to uvch_handle_t*, one to a typed call to uvch_req_t*, and their `data` is
+ *   UVCH_BROADCAST_DEFINE(news, struct headline);
+ *
+ * does it for broadcast channels whose messages are a `struct headline`:
+ *
+ *   news_item_t, news_sender_t, news_weak_sender_t, news_receiver_t
+ *   news_recv_cb, news_recv_many_cb                    receive callbacks that get a news_receiver_t* and messages as
+ *                                                      const struct headline*: other receivers see the same ones
+ *   news_init(loop, &rx, &tx, capacity), news_init_ex(loop, &rx, &tx, capacity, options)
+ *   news_attach(loop, &rx), news_close(&rx, cb), news_recv_at(first, stride, i)
+ *   news_subscribe(), news_send(), ...                 for every other uvch_broadcast_X() a news_X(), see <uvch/broadcast.h>
+ *
+ * Requests other than calls, their callbacks, options, drop and copy functions are the untyped ones. For what works on any handle
+ * or request, a pointer to a typed receiver may be cast to uvch_handle_t*, one to a typed call to uvch_req_t*, and their `data` is
  * rx.base.data and req.base.data. To go over to the untyped calls, or to a library that uses them, pass &tx.base.
  *
  * `type` is any complete type that can be written before a name: give function pointers and arrays a typedef or put them into a
- * struct. It is copied by bytes, so C++ refuses one that is not trivially copyable. One larger than UVCH_MPSC_ITEM_MAX or
- * UVCH_ONESHOT_ITEM_MAX does not compile. Messages of size 0, pure signals, have no C type: use the untyped calls.
+ * struct. It is copied by bytes, so C++ refuses one that is not trivially copyable. One larger than UVCH_MPSC_ITEM_MAX,
+ * UVCH_ONESHOT_ITEM_MAX or UVCH_BROADCAST_ITEM_MAX does not compile. Messages of size 0, pure signals, have no C type: use the
+ * untyped calls.
  *
  * C++ refuses a wrong type. In C it is an error since gcc 14, while older compilers only warn: -Werror=incompatible-pointer-types
  * makes it one. A void* passes for any message in C.
  *
  * Callbacks that get a message are cast: the library calls a lines_recv_cb as the uvch_mpsc_recv_cb that differs from it in what
  * two of its pointers point to. Where indirect calls are checked for the exact type (-fsanitize=cfi-icall, -fsanitize=function),
- * give uvch_mpsc_recv_start(&rx.base, cb), uvch_mpsc_recv_many_start(), uvch_oneshot_recv(), uvch_call() and uvch_call_ex()
- * untyped callbacks instead; the rest can stay typed. */
+ * give uvch_mpsc_recv_start(&rx.base, cb), uvch_mpsc_recv_many_start(), the two of broadcast, uvch_oneshot_recv(), uvch_call()
+ * and uvch_call_ex() untyped callbacks instead; the rest can stay typed. */
 #ifndef UVCH_TYPED_H
 #define UVCH_TYPED_H
 
 #include <uvch/core.h>
 #include <uvch/mpsc.h>
 #include <uvch/oneshot.h>
+#include <uvch/broadcast.h>
 #include <uvch/call.h>
 
 /* UVCH_MPSC_DEFINE: define the typed channel `name` for messages of type `type`. Takes a semicolon. */
-#define UVCH_MPSC_DEFINE(name, type) \
-  UVCH_TYPED_ENDS_(name, mpsc, type) \
-  UVCH_TYPED_MPSC_ENDS_(name)        \
-  UVCH_TYPED_HANDLE_(name)           \
-  UVCH_TYPED_MAKING_(name)           \
-  UVCH_TYPED_SENDING_(name)          \
-  UVCH_TYPED_SENDING_MANY_(name)     \
-  UVCH_TYPED_PERMITS_(name)          \
-  UVCH_TYPED_WEAK_(name)             \
-  UVCH_TYPED_SENDER_(name, mpsc)     \
-  UVCH_TYPED_SENDER_ASKS_(name)      \
-  UVCH_TYPED_RECV_START_(name)       \
-  UVCH_TYPED_RECEIVER_(name, mpsc)   \
-  UVCH_TYPED_RECEIVING_MANY_(name)   \
-  UVCH_TYPED_RECEIVER_ASKS_(name)    \
+#define UVCH_MPSC_DEFINE(name, type)                            \
+  UVCH_TYPED_ENDS_(name, mpsc, type, UVCH_TYPED_MUTABLE_)       \
+  UVCH_TYPED_STREAM_ENDS_(name, mpsc, UVCH_TYPED_MUTABLE_)      \
+  UVCH_TYPED_HANDLE_(name)                                      \
+  UVCH_TYPED_SENDER_(name, mpsc)                                \
+  UVCH_TYPED_RECEIVER_(name, mpsc)                              \
+  UVCH_TYPED_ONE_RECEIVER_(name, mpsc)                          \
+  UVCH_TYPED_STREAM_MAKING_(name, mpsc)                         \
+  UVCH_TYPED_STREAM_SENDING_(name, mpsc)                        \
+  UVCH_TYPED_STREAM_WEAK_(name, mpsc)                           \
+  UVCH_TYPED_STREAM_SENDER_ASKS_(name, mpsc)                    \
+  UVCH_TYPED_STREAM_RECEIVING_(name, mpsc, UVCH_TYPED_MUTABLE_) \
+  UVCH_TYPED_STREAM_RECEIVER_ASKS_(name, mpsc)                  \
+  UVCH_TYPED_MPSC_SENDING_(name)                                \
+  UVCH_TYPED_MPSC_SENDING_MANY_(name)                           \
+  UVCH_TYPED_MPSC_PERMITS_(name)                                \
+  UVCH_TYPED_MPSC_RECEIVING_MANY_(name)                         \
+  UVCH_TYPED_MPSC_CAPACITY_(name)                               \
   UVCH_TYPED_CHECKS_(type, UVCH_MPSC_ITEM_MAX)
 
 /* UVCH_ONESHOT_DEFINE: define the typed oneshot `name` for a value of type `type`, and calls with such a reply. Takes a
  * semicolon. */
-#define UVCH_ONESHOT_DEFINE(name, type) \
-  UVCH_TYPED_ENDS_(name, oneshot, type) \
-  UVCH_TYPED_HANDLE_(name)              \
-  UVCH_TYPED_ONESHOT_(name)             \
-  UVCH_TYPED_SENDER_(name, oneshot)     \
-  UVCH_TYPED_RECEIVER_(name, oneshot)   \
-  UVCH_TYPED_CALL_(name)                \
+#define UVCH_ONESHOT_DEFINE(name, type)                      \
+  UVCH_TYPED_ENDS_(name, oneshot, type, UVCH_TYPED_MUTABLE_) \
+  UVCH_TYPED_HANDLE_(name)                                   \
+  UVCH_TYPED_SENDER_(name, oneshot)                          \
+  UVCH_TYPED_RECEIVER_(name, oneshot)                        \
+  UVCH_TYPED_ONE_RECEIVER_(name, oneshot)                    \
+  UVCH_TYPED_ONESHOT_(name)                                  \
+  UVCH_TYPED_CALL_(name)                                     \
   UVCH_TYPED_CHECKS_(type, UVCH_ONESHOT_ITEM_MAX)
+
+/* UVCH_BROADCAST_DEFINE: define the typed broadcast channel `name` for messages of type `type`. Takes a semicolon. */
+#define UVCH_BROADCAST_DEFINE(name, type)              \
+  UVCH_TYPED_ENDS_(name, broadcast, type, const)       \
+  UVCH_TYPED_STREAM_ENDS_(name, broadcast, const)      \
+  UVCH_TYPED_HANDLE_(name)                             \
+  UVCH_TYPED_SENDER_(name, broadcast)                  \
+  UVCH_TYPED_RECEIVER_(name, broadcast)                \
+  UVCH_TYPED_STREAM_MAKING_(name, broadcast)           \
+  UVCH_TYPED_STREAM_SENDING_(name, broadcast)          \
+  UVCH_TYPED_STREAM_WEAK_(name, broadcast)             \
+  UVCH_TYPED_STREAM_SENDER_ASKS_(name, broadcast)      \
+  UVCH_TYPED_STREAM_RECEIVING_(name, broadcast, const) \
+  UVCH_TYPED_STREAM_RECEIVER_ASKS_(name, broadcast)    \
+  UVCH_TYPED_BROADCAST_(name)                          \
+  UVCH_TYPED_CHECKS_(type, UVCH_BROADCAST_ITEM_MAX)
 
 /* All below is how it is done. Parameters end in _ because the program may have a variable of the plain name (-Wshadow). */
 
@@ -100,6 +133,9 @@
 #else
 #define UVCH_TYPED_CAST_(type, value) ((type) (value))
 #endif
+
+/* What stands for "not const" where a callback's messages are the receiver's own. */
+#define UVCH_TYPED_MUTABLE_
 
 /* The untyped end in a typed one; NULL stays NULL. */
 #define UVCH_TYPED_BASE_(end) ((end) ? &(end)->base : NULL)
@@ -118,19 +154,19 @@ typedef void (*uvch_typed_any_cb_)(void);
 #endif
 
 /*
- * What both kinds have; `kind` is mpsc or oneshot
+ * What all kinds have; `kind` is mpsc, oneshot or broadcast, `constness` of what callbacks get
  */
 
 /* The types. */
-#define UVCH_TYPED_ENDS_(name, kind, type) \
-  typedef type name##_item_t;              \
-  typedef struct name##_sender_s {         \
-    uvch_##kind##_sender_t base;           \
-  } name##_sender_t;                       \
-  typedef struct name##_receiver_s {       \
-    uvch_##kind##_receiver_t base;         \
-  } name##_receiver_t;                     \
-  typedef void (*name##_recv_cb)(name##_receiver_t * rx, int status, name##_item_t* item);
+#define UVCH_TYPED_ENDS_(name, kind, type, constness) \
+  typedef type name##_item_t;                         \
+  typedef struct name##_sender_s {                    \
+    uvch_##kind##_sender_t base;                      \
+  } name##_sender_t;                                  \
+  typedef struct name##_receiver_s {                  \
+    uvch_##kind##_receiver_t base;                    \
+  } name##_receiver_t;                                \
+  typedef void (*name##_recv_cb)(name##_receiver_t * rx, int status, constness name##_item_t* item);
 
 /* A receiver is a handle. */
 #define UVCH_TYPED_HANDLE_(name)                                               \
@@ -141,13 +177,10 @@ typedef void (*uvch_typed_any_cb_)(void);
     return uvch_close(UVCH_TYPED_CAST_(uvch_handle_t*, rx_), cb_);             \
   }
 
-/* The end of a sender, and of the receiver as a sender sees it. */
+/* The end of a sender, and of the receivers as a sender sees it. */
 #define UVCH_TYPED_SENDER_(name, kind)                                                                         \
   UVCH_TYPED_FN_ int name##_sender_close(name##_sender_t* tx_) {                                               \
     return uvch_##kind##_sender_close(UVCH_TYPED_BASE_(tx_));                                                  \
-  }                                                                                                            \
-  UVCH_TYPED_FN_ int name##_sender_is_closed(const name##_sender_t* tx_) {                                     \
-    return uvch_##kind##_sender_is_closed(UVCH_TYPED_BASE_(tx_));                                              \
   }                                                                                                            \
   UVCH_TYPED_FN_ int name##_closed(uv_loop_t* loop_, uvch_##kind##_closed_t* req_, const name##_sender_t* tx_, \
                                    uvch_##kind##_closed_cb cb_) {                                              \
@@ -165,9 +198,6 @@ typedef void (*uvch_typed_any_cb_)(void);
   UVCH_TYPED_FN_ int name##_recv_stop(name##_receiver_t* rx_) {                                               \
     return uvch_##kind##_recv_stop(UVCH_TYPED_BASE_(rx_));                                                    \
   }                                                                                                           \
-  UVCH_TYPED_FN_ int name##_recv_shutdown(name##_receiver_t* rx_) {                                           \
-    return uvch_##kind##_recv_shutdown(UVCH_TYPED_BASE_(rx_));                                                \
-  }                                                                                                           \
   UVCH_TYPED_FN_ int name##_try_recv(name##_receiver_t* rx_, name##_item_t* item_) {                          \
     return uvch_##kind##_try_recv(UVCH_TYPED_BASE_(rx_), item_);                                              \
   }                                                                                                           \
@@ -181,51 +211,133 @@ typedef void (*uvch_typed_any_cb_)(void);
     return uvch_##kind##_receiver_is_empty(UVCH_TYPED_BASE_(rx_));                                            \
   }
 
+/* What there is only with one receiver: mpsc, oneshot. */
+#define UVCH_TYPED_ONE_RECEIVER_(name, kind)                               \
+  UVCH_TYPED_FN_ int name##_sender_is_closed(const name##_sender_t* tx_) { \
+    return uvch_##kind##_sender_is_closed(UVCH_TYPED_BASE_(tx_));          \
+  }                                                                        \
+  UVCH_TYPED_FN_ int name##_recv_shutdown(name##_receiver_t* rx_) {        \
+    return uvch_##kind##_recv_shutdown(UVCH_TYPED_BASE_(rx_));             \
+  }
+
+/*
+ * What the kinds with many messages have; `kind` is mpsc or broadcast
+ */
+
+/* The other types. */
+#define UVCH_TYPED_STREAM_ENDS_(name, kind, constness)                                                                   \
+  typedef struct name##_weak_sender_s {                                                                                  \
+    uvch_##kind##_weak_sender_t base;                                                                                    \
+  } name##_weak_sender_t;                                                                                                \
+  typedef void (*name##_recv_many_cb)(name##_receiver_t * rx, int status, constness name##_item_t* first, size_t stride, \
+                                      size_t count);
+
+/* Making a channel, and its senders. */
+#define UVCH_TYPED_STREAM_MAKING_(name, kind)                                                                           \
+  UVCH_TYPED_FN_ int name##_init(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_, size_t capacity_) {    \
+    return uvch_##kind##_init(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_item_t), capacity_);   \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_init_ex(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_, size_t capacity_,   \
+                                    const uvch_##kind##_options_t* options_) {                                          \
+    return uvch_##kind##_init_ex(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_item_t), capacity_, \
+                                 options_);                                                                             \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_sender_clone(const name##_sender_t* tx_, name##_sender_t* copy_) {                          \
+    return uvch_##kind##_sender_clone(UVCH_TYPED_BASE_(tx_), UVCH_TYPED_BASE_(copy_));                                  \
+  }
+
+/* Sending as a thread that may wait. */
+#define UVCH_TYPED_STREAM_SENDING_(name, kind)                                                                          \
+  UVCH_TYPED_FN_ int name##_send_wait(const name##_sender_t* tx_, const name##_item_t* item_) {                         \
+    return uvch_##kind##_send_wait(UVCH_TYPED_BASE_(tx_), item_);                                                       \
+  }                                                                                                                     \
+  UVCH_TYPED_FN_ int name##_send_timedwait(const name##_sender_t* tx_, const name##_item_t* item_, uint64_t timeout_) { \
+    return uvch_##kind##_send_timedwait(UVCH_TYPED_BASE_(tx_), item_, timeout_);                                        \
+  }
+
+/* Weak senders. */
+#define UVCH_TYPED_STREAM_WEAK_(name, kind)                                                                     \
+  UVCH_TYPED_FN_ int name##_sender_downgrade(const name##_sender_t* tx_, name##_weak_sender_t* weak_) {         \
+    return uvch_##kind##_sender_downgrade(UVCH_TYPED_BASE_(tx_), UVCH_TYPED_BASE_(weak_));                      \
+  }                                                                                                             \
+  UVCH_TYPED_FN_ int name##_weak_sender_upgrade(const name##_weak_sender_t* weak_, name##_sender_t* tx_) {      \
+    return uvch_##kind##_weak_sender_upgrade(UVCH_TYPED_BASE_(weak_), UVCH_TYPED_BASE_(tx_));                   \
+  }                                                                                                             \
+  UVCH_TYPED_FN_ int name##_weak_sender_clone(const name##_weak_sender_t* weak_, name##_weak_sender_t* copy_) { \
+    return uvch_##kind##_weak_sender_clone(UVCH_TYPED_BASE_(weak_), UVCH_TYPED_BASE_(copy_));                   \
+  }                                                                                                             \
+  UVCH_TYPED_FN_ int name##_weak_sender_close(name##_weak_sender_t* weak_) {                                    \
+    return uvch_##kind##_weak_sender_close(UVCH_TYPED_BASE_(weak_));                                            \
+  }                                                                                                             \
+  UVCH_TYPED_FN_ size_t name##_weak_sender_strong_count(const name##_weak_sender_t* weak_) {                    \
+    return uvch_##kind##_weak_sender_strong_count(UVCH_TYPED_BASE_(weak_));                                     \
+  }                                                                                                             \
+  UVCH_TYPED_FN_ size_t name##_weak_sender_weak_count(const name##_weak_sender_t* weak_) {                      \
+    return uvch_##kind##_weak_sender_weak_count(UVCH_TYPED_BASE_(weak_));                                       \
+  }
+
+/* What a sender can ask. */
+#define UVCH_TYPED_STREAM_SENDER_ASKS_(name, kind)                                                      \
+  UVCH_TYPED_FN_ size_t name##_sender_len(const name##_sender_t* tx_) {                                 \
+    return uvch_##kind##_sender_len(UVCH_TYPED_BASE_(tx_));                                             \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ size_t name##_sender_capacity(const name##_sender_t* tx_) {                            \
+    return uvch_##kind##_sender_capacity(UVCH_TYPED_BASE_(tx_));                                        \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ int name##_sender_same_channel(const name##_sender_t* a_, const name##_sender_t* b_) { \
+    return uvch_##kind##_sender_same_channel(UVCH_TYPED_BASE_(a_), UVCH_TYPED_BASE_(b_));               \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ size_t name##_sender_strong_count(const name##_sender_t* tx_) {                        \
+    return uvch_##kind##_sender_strong_count(UVCH_TYPED_BASE_(tx_));                                    \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ size_t name##_sender_weak_count(const name##_sender_t* tx_) {                          \
+    return uvch_##kind##_sender_weak_count(UVCH_TYPED_BASE_(tx_));                                      \
+  }
+
+/* Receiving with callbacks. Between the messages of one callback there may be more than their size: recv_at finds them. */
+#define UVCH_TYPED_STREAM_RECEIVING_(name, kind, constness)                                                               \
+  UVCH_TYPED_FN_ int name##_recv_start(name##_receiver_t* rx_, name##_recv_cb cb_) {                                      \
+    return uvch_##kind##_recv_start(UVCH_TYPED_BASE_(rx_), UVCH_TYPED_CB_(uvch_##kind##_recv_cb, cb_));                   \
+  }                                                                                                                       \
+  UVCH_TYPED_FN_ int name##_recv_many_start(name##_receiver_t* rx_, size_t max_, name##_recv_many_cb cb_) {               \
+    return uvch_##kind##_recv_many_start(UVCH_TYPED_BASE_(rx_), max_, UVCH_TYPED_CB_(uvch_##kind##_recv_many_cb, cb_));   \
+  }                                                                                                                       \
+  UVCH_TYPED_FN_ constness name##_item_t* name##_recv_at(constness name##_item_t* first_, size_t stride_, size_t i_) {    \
+    return UVCH_TYPED_CAST_(constness name##_item_t*,                                                                     \
+                            UVCH_TYPED_CAST_(constness void*, UVCH_TYPED_CAST_(constness char*, first_) + stride_ * i_)); \
+  }
+
+/* What a receiver can ask. */
+#define UVCH_TYPED_STREAM_RECEIVER_ASKS_(name, kind)                                 \
+  UVCH_TYPED_FN_ int name##_receiver_is_closed(const name##_receiver_t* rx_) {       \
+    return uvch_##kind##_receiver_is_closed(UVCH_TYPED_BASE_(rx_));                  \
+  }                                                                                  \
+  UVCH_TYPED_FN_ size_t name##_receiver_len(const name##_receiver_t* rx_) {          \
+    return uvch_##kind##_receiver_len(UVCH_TYPED_BASE_(rx_));                        \
+  }                                                                                  \
+  UVCH_TYPED_FN_ size_t name##_receiver_strong_count(const name##_receiver_t* rx_) { \
+    return uvch_##kind##_receiver_strong_count(UVCH_TYPED_BASE_(rx_));               \
+  }                                                                                  \
+  UVCH_TYPED_FN_ size_t name##_receiver_weak_count(const name##_receiver_t* rx_) {   \
+    return uvch_##kind##_receiver_weak_count(UVCH_TYPED_BASE_(rx_));                 \
+  }
+
 /*
  * mpsc
  */
 
-/* The other types. */
-#define UVCH_TYPED_MPSC_ENDS_(name)     \
-  typedef struct name##_weak_sender_s { \
-    uvch_mpsc_weak_sender_t base;       \
-  } name##_weak_sender_t;               \
-  typedef struct name##_permit_s {      \
-    uvch_mpsc_permit_t base;            \
-  } name##_permit_t;                    \
-  typedef void (*name##_recv_many_cb)(name##_receiver_t * rx, int status, name##_item_t* first, size_t stride, size_t count);
-
-/* Making a channel, and its senders. */
-#define UVCH_TYPED_MAKING_(name)                                                                                               \
-  UVCH_TYPED_FN_ int name##_init(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_, size_t capacity_) {           \
-    return uvch_mpsc_init(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_item_t), capacity_);              \
-  }                                                                                                                            \
-  UVCH_TYPED_FN_ int name##_init_ex(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_, size_t capacity_,          \
-                                    const uvch_mpsc_options_t* options_) {                                                     \
-    return uvch_mpsc_init_ex(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_item_t), capacity_, options_); \
-  }                                                                                                                            \
-  UVCH_TYPED_FN_ int name##_sender_clone(const name##_sender_t* tx_, name##_sender_t* copy_) {                                 \
-    return uvch_mpsc_sender_clone(UVCH_TYPED_BASE_(tx_), UVCH_TYPED_BASE_(copy_));                                             \
-  }
-
 /* Sending. */
-#define UVCH_TYPED_SENDING_(name)                                                                                       \
-  UVCH_TYPED_FN_ int name##_try_send(const name##_sender_t* tx_, const name##_item_t* item_) {                          \
-    return uvch_mpsc_try_send(UVCH_TYPED_BASE_(tx_), item_);                                                            \
-  }                                                                                                                     \
-  UVCH_TYPED_FN_ int name##_send(uv_loop_t* loop_, uvch_mpsc_send_t* req_, const name##_sender_t* tx_,                  \
-                                 const name##_item_t* item_, uvch_mpsc_send_cb cb_) {                                   \
-    return uvch_mpsc_send(loop_, req_, UVCH_TYPED_BASE_(tx_), item_, cb_);                                              \
-  }                                                                                                                     \
-  UVCH_TYPED_FN_ int name##_send_wait(const name##_sender_t* tx_, const name##_item_t* item_) {                         \
-    return uvch_mpsc_send_wait(UVCH_TYPED_BASE_(tx_), item_);                                                           \
-  }                                                                                                                     \
-  UVCH_TYPED_FN_ int name##_send_timedwait(const name##_sender_t* tx_, const name##_item_t* item_, uint64_t timeout_) { \
-    return uvch_mpsc_send_timedwait(UVCH_TYPED_BASE_(tx_), item_, timeout_);                                            \
+#define UVCH_TYPED_MPSC_SENDING_(name)                                                                 \
+  UVCH_TYPED_FN_ int name##_try_send(const name##_sender_t* tx_, const name##_item_t* item_) {         \
+    return uvch_mpsc_try_send(UVCH_TYPED_BASE_(tx_), item_);                                           \
+  }                                                                                                    \
+  UVCH_TYPED_FN_ int name##_send(uv_loop_t* loop_, uvch_mpsc_send_t* req_, const name##_sender_t* tx_, \
+                                 const name##_item_t* item_, uvch_mpsc_send_cb cb_) {                  \
+    return uvch_mpsc_send(loop_, req_, UVCH_TYPED_BASE_(tx_), item_, cb_);                             \
   }
 
 /* Sending many. */
-#define UVCH_TYPED_SENDING_MANY_(name)                                                                                  \
+#define UVCH_TYPED_MPSC_SENDING_MANY_(name)                                                                             \
   UVCH_TYPED_FN_ int name##_try_send_many(const name##_sender_t* tx_, const name##_item_t* items_, size_t count_) {     \
     return uvch_mpsc_try_send_many(UVCH_TYPED_BASE_(tx_), items_, count_);                                              \
   }                                                                                                                     \
@@ -242,7 +354,10 @@ typedef void (*uvch_typed_any_cb_)(void);
   }
 
 /* Permits. */
-#define UVCH_TYPED_PERMITS_(name)                                                                                       \
+#define UVCH_TYPED_MPSC_PERMITS_(name)                                                                                  \
+  typedef struct name##_permit_s {                                                                                      \
+    uvch_mpsc_permit_t base;                                                                                            \
+  } name##_permit_t;                                                                                                    \
   UVCH_TYPED_FN_ int name##_try_reserve(const name##_sender_t* tx_, size_t n_, name##_permit_t* permit_) {              \
     return uvch_mpsc_try_reserve(UVCH_TYPED_BASE_(tx_), n_, UVCH_TYPED_BASE_(permit_));                                 \
   }                                                                                                                     \
@@ -279,62 +394,8 @@ typedef void (*uvch_typed_any_cb_)(void);
     return uvch_mpsc_permit_same_channel_as_sender(UVCH_TYPED_BASE_(permit_), UVCH_TYPED_BASE_(tx_));                   \
   }
 
-/* Weak senders. */
-#define UVCH_TYPED_WEAK_(name)                                                                                  \
-  UVCH_TYPED_FN_ int name##_sender_downgrade(const name##_sender_t* tx_, name##_weak_sender_t* weak_) {         \
-    return uvch_mpsc_sender_downgrade(UVCH_TYPED_BASE_(tx_), UVCH_TYPED_BASE_(weak_));                          \
-  }                                                                                                             \
-  UVCH_TYPED_FN_ int name##_weak_sender_upgrade(const name##_weak_sender_t* weak_, name##_sender_t* tx_) {      \
-    return uvch_mpsc_weak_sender_upgrade(UVCH_TYPED_BASE_(weak_), UVCH_TYPED_BASE_(tx_));                       \
-  }                                                                                                             \
-  UVCH_TYPED_FN_ int name##_weak_sender_clone(const name##_weak_sender_t* weak_, name##_weak_sender_t* copy_) { \
-    return uvch_mpsc_weak_sender_clone(UVCH_TYPED_BASE_(weak_), UVCH_TYPED_BASE_(copy_));                       \
-  }                                                                                                             \
-  UVCH_TYPED_FN_ int name##_weak_sender_close(name##_weak_sender_t* weak_) {                                    \
-    return uvch_mpsc_weak_sender_close(UVCH_TYPED_BASE_(weak_));                                                \
-  }                                                                                                             \
-  UVCH_TYPED_FN_ size_t name##_weak_sender_strong_count(const name##_weak_sender_t* weak_) {                    \
-    return uvch_mpsc_weak_sender_strong_count(UVCH_TYPED_BASE_(weak_));                                         \
-  }                                                                                                             \
-  UVCH_TYPED_FN_ size_t name##_weak_sender_weak_count(const name##_weak_sender_t* weak_) {                      \
-    return uvch_mpsc_weak_sender_weak_count(UVCH_TYPED_BASE_(weak_));                                           \
-  }
-
-/* What a sender can ask. */
-#define UVCH_TYPED_SENDER_ASKS_(name)                                                                   \
-  UVCH_TYPED_FN_ size_t name##_sender_len(const name##_sender_t* tx_) {                                 \
-    return uvch_mpsc_sender_len(UVCH_TYPED_BASE_(tx_));                                                 \
-  }                                                                                                     \
-  UVCH_TYPED_FN_ size_t name##_sender_capacity(const name##_sender_t* tx_) {                            \
-    return uvch_mpsc_sender_capacity(UVCH_TYPED_BASE_(tx_));                                            \
-  }                                                                                                     \
-  UVCH_TYPED_FN_ size_t name##_sender_max_capacity(const name##_sender_t* tx_) {                        \
-    return uvch_mpsc_sender_max_capacity(UVCH_TYPED_BASE_(tx_));                                        \
-  }                                                                                                     \
-  UVCH_TYPED_FN_ int name##_sender_same_channel(const name##_sender_t* a_, const name##_sender_t* b_) { \
-    return uvch_mpsc_sender_same_channel(UVCH_TYPED_BASE_(a_), UVCH_TYPED_BASE_(b_));                   \
-  }                                                                                                     \
-  UVCH_TYPED_FN_ size_t name##_sender_strong_count(const name##_sender_t* tx_) {                        \
-    return uvch_mpsc_sender_strong_count(UVCH_TYPED_BASE_(tx_));                                        \
-  }                                                                                                     \
-  UVCH_TYPED_FN_ size_t name##_sender_weak_count(const name##_sender_t* tx_) {                          \
-    return uvch_mpsc_sender_weak_count(UVCH_TYPED_BASE_(tx_));                                          \
-  }
-
-/* Receiving with callbacks. */
-#define UVCH_TYPED_RECV_START_(name)                                                            \
-  UVCH_TYPED_FN_ int name##_recv_start(name##_receiver_t* rx_, name##_recv_cb cb_) {            \
-    return uvch_mpsc_recv_start(UVCH_TYPED_BASE_(rx_), UVCH_TYPED_CB_(uvch_mpsc_recv_cb, cb_)); \
-  }
-
-/* Receiving many. Between the messages of a callback there may be more than their size: recv_at finds them. */
-#define UVCH_TYPED_RECEIVING_MANY_(name)                                                                                         \
-  UVCH_TYPED_FN_ int name##_recv_many_start(name##_receiver_t* rx_, size_t max_, name##_recv_many_cb cb_) {                      \
-    return uvch_mpsc_recv_many_start(UVCH_TYPED_BASE_(rx_), max_, UVCH_TYPED_CB_(uvch_mpsc_recv_many_cb, cb_));                  \
-  }                                                                                                                              \
-  UVCH_TYPED_FN_ name##_item_t* name##_recv_at(name##_item_t* first_, size_t stride_, size_t i_) {                               \
-    return UVCH_TYPED_CAST_(name##_item_t*, UVCH_TYPED_CAST_(void*, UVCH_TYPED_CAST_(char*, first_) + stride_ * i_));            \
-  }                                                                                                                              \
+/* Receiving many by hand. */
+#define UVCH_TYPED_MPSC_RECEIVING_MANY_(name)                                                                                    \
   UVCH_TYPED_FN_ int name##_try_recv_many(name##_receiver_t* rx_, name##_item_t* items_, size_t max_) {                          \
     return uvch_mpsc_try_recv_many(UVCH_TYPED_BASE_(rx_), items_, max_);                                                         \
   }                                                                                                                              \
@@ -345,25 +406,16 @@ typedef void (*uvch_typed_any_cb_)(void);
     return uvch_mpsc_recv_many_timedwait(UVCH_TYPED_BASE_(rx_), items_, max_, timeout_);                                         \
   }
 
-/* What a receiver can ask. */
-#define UVCH_TYPED_RECEIVER_ASKS_(name)                                              \
-  UVCH_TYPED_FN_ int name##_receiver_is_closed(const name##_receiver_t* rx_) {       \
-    return uvch_mpsc_receiver_is_closed(UVCH_TYPED_BASE_(rx_));                      \
-  }                                                                                  \
-  UVCH_TYPED_FN_ size_t name##_receiver_len(const name##_receiver_t* rx_) {          \
-    return uvch_mpsc_receiver_len(UVCH_TYPED_BASE_(rx_));                            \
+/* What is said about the bound. */
+#define UVCH_TYPED_MPSC_CAPACITY_(name)                                              \
+  UVCH_TYPED_FN_ size_t name##_sender_max_capacity(const name##_sender_t* tx_) {     \
+    return uvch_mpsc_sender_max_capacity(UVCH_TYPED_BASE_(tx_));                     \
   }                                                                                  \
   UVCH_TYPED_FN_ size_t name##_receiver_capacity(const name##_receiver_t* rx_) {     \
     return uvch_mpsc_receiver_capacity(UVCH_TYPED_BASE_(rx_));                       \
   }                                                                                  \
   UVCH_TYPED_FN_ size_t name##_receiver_max_capacity(const name##_receiver_t* rx_) { \
     return uvch_mpsc_receiver_max_capacity(UVCH_TYPED_BASE_(rx_));                   \
-  }                                                                                  \
-  UVCH_TYPED_FN_ size_t name##_receiver_strong_count(const name##_receiver_t* rx_) { \
-    return uvch_mpsc_receiver_strong_count(UVCH_TYPED_BASE_(rx_));                   \
-  }                                                                                  \
-  UVCH_TYPED_FN_ size_t name##_receiver_weak_count(const name##_receiver_t* rx_) {   \
-    return uvch_mpsc_receiver_weak_count(UVCH_TYPED_BASE_(rx_));                     \
   }
 
 /*
@@ -416,6 +468,40 @@ typedef void (*uvch_typed_any_cb_)(void);
   }                                                                                                                              \
   UVCH_TYPED_FN_ int name##_reply(name##_sender_t* tx_, const name##_item_t* item_) {                                            \
     return uvch_reply(UVCH_TYPED_BASE_(tx_), item_);                                                                             \
+  }
+
+/*
+ * broadcast
+ */
+
+#define UVCH_TYPED_BROADCAST_(name)                                                                                   \
+  UVCH_TYPED_FN_ int name##_subscribe(uv_loop_t* loop_, name##_receiver_t* rx_, const name##_sender_t* tx_) {         \
+    return uvch_broadcast_subscribe(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_));                             \
+  }                                                                                                                   \
+  UVCH_TYPED_FN_ int name##_resubscribe(uv_loop_t* loop_, name##_receiver_t* rx_, const name##_receiver_t* source_) { \
+    return uvch_broadcast_resubscribe(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(source_));                       \
+  }                                                                                                                   \
+  UVCH_TYPED_FN_ int name##_send(const name##_sender_t* tx_, const name##_item_t* item_) {                            \
+    return uvch_broadcast_send(UVCH_TYPED_BASE_(tx_), item_);                                                         \
+  }                                                                                                                   \
+  UVCH_TYPED_FN_ int name##_send_many(const name##_sender_t* tx_, const name##_item_t* items_, size_t count_) {       \
+    return uvch_broadcast_send_many(UVCH_TYPED_BASE_(tx_), items_, count_);                                           \
+  }                                                                                                                   \
+  UVCH_TYPED_FN_ int name##_queue_send(uv_loop_t* loop_, uvch_broadcast_send_t* req_, const name##_sender_t* tx_,     \
+                                       const name##_item_t* item_, uvch_broadcast_send_cb cb_) {                      \
+    return uvch_broadcast_queue_send(loop_, req_, UVCH_TYPED_BASE_(tx_), item_, cb_);                                 \
+  }                                                                                                                   \
+  UVCH_TYPED_FN_ size_t name##_sender_receiver_count(const name##_sender_t* tx_) {                                    \
+    return uvch_broadcast_sender_receiver_count(UVCH_TYPED_BASE_(tx_));                                               \
+  }                                                                                                                   \
+  UVCH_TYPED_FN_ int name##_sender_is_empty(const name##_sender_t* tx_) {                                             \
+    return uvch_broadcast_sender_is_empty(UVCH_TYPED_BASE_(tx_));                                                     \
+  }                                                                                                                   \
+  UVCH_TYPED_FN_ uint64_t name##_receiver_missed(const name##_receiver_t* rx_) {                                      \
+    return uvch_broadcast_receiver_missed(UVCH_TYPED_BASE_(rx_));                                                     \
+  }                                                                                                                   \
+  UVCH_TYPED_FN_ int name##_receiver_same_channel(const name##_receiver_t* a_, const name##_receiver_t* b_) {         \
+    return uvch_broadcast_receiver_same_channel(UVCH_TYPED_BASE_(a_), UVCH_TYPED_BASE_(b_));                          \
   }
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A program as a user of the installed library writes it: a thread sends, the loop adds up and gives the thread the sum. */
+ * A program as a user of the installed library writes it: a thread sends, the loop adds up and gives the thread the sum. Then the
+ * sum is news for a loop and a thread. */
 #include <stdio.h>
 #include <uvch.h>
 
@@ -48,6 +49,52 @@ static void on_message(uvch_mpsc_receiver_t* rx, int status, void* item) {
   sum->messages++;
 }
 
+/* A subscriber to the sum; `told` is the last thing that came. */
+struct subscriber {
+  uvch_broadcast_receiver_t rx;
+  long told;
+  int ends;
+};
+
+static void on_news(uvch_broadcast_receiver_t* rx, int status, const void* item) {
+  struct subscriber* subscriber = rx->data;
+
+  if (status == UV_EOF) {
+    subscriber->ends += uvch_close((uvch_handle_t*) rx, NULL) == 0;
+  } else if (status == 0) {
+    subscriber->told = *(const long*) item;
+  }
+}
+
+static void read_news(void* arg) {
+  struct subscriber* subscriber = arg;
+  int result;
+
+  while ((result = uvch_broadcast_recv_wait(&subscriber->rx, &subscriber->told)) >= 0) {}
+  subscriber->ends += result == UV_EOF && uvch_close((uvch_handle_t*) &subscriber->rx, NULL) == 0;
+}
+
+static int tell_all(uv_loop_t* loop, long total) {
+  struct subscriber on_loop = {0};
+  struct subscriber on_thread = {0};
+  uvch_broadcast_sender_t tx;
+  uv_thread_t thread;
+
+  if (uvch_broadcast_init(loop, &on_loop.rx, &tx, sizeof(long), 4) != 0 ||
+      uvch_broadcast_subscribe(NULL, &on_thread.rx, &tx) != 0) {
+    return 0;
+  }
+  on_loop.rx.data = &on_loop;
+  if (uvch_broadcast_recv_start(&on_loop.rx, on_news) != 0 || uv_thread_create(&thread, read_news, &on_thread) != 0) {
+    return 0;
+  }
+  if (uvch_broadcast_send(&tx, &total) != 2 || uvch_broadcast_sender_close(&tx) != 0 || uv_run(loop, UV_RUN_DEFAULT) != 0 ||
+      uv_thread_join(&thread) != 0) {
+    return 0;
+  }
+  return on_loop.told == total && on_loop.ends == 1 && on_thread.told == total && on_thread.ends == 1;
+}
+
 int main(void) {
   struct sum sum = {0};
   struct worker worker = {0};
@@ -67,7 +114,14 @@ int main(void) {
   if (uvch_mpsc_recv_start(&rx, on_message) != 0 || uv_thread_create(&thread, work, &worker) != 0) {
     return 1;
   }
-  if (uv_run(&loop, UV_RUN_DEFAULT) != 0 || uv_thread_join(&thread) != 0 || uv_loop_close(&loop) != 0) {
+  if (uv_run(&loop, UV_RUN_DEFAULT) != 0 || uv_thread_join(&thread) != 0) {
+    return 1;
+  }
+  if (!tell_all(&loop, sum.total)) {
+    fprintf(stderr, "consumer: the sum did not come to all\n");
+    return 1;
+  }
+  if (uv_loop_close(&loop) != 0) {
     return 1;
   }
   if (uvch_close((uvch_handle_t*) &worker.answer, NULL) != 0 || worker.answered != sum.total) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The same in C++, once with the untyped calls and once with a typed channel: the headers' declarations link, and a lambda without
- * a capture is a callback. The sum goes to the main program through a oneshot, typed too; a typed call asks for it. */
+ * a capture is a callback. The sum goes to the main program through a oneshot, typed too; a typed call asks for it, and a typed
+ * broadcast channel tells it to a loop and a thread. */
 #include <cstdio>
 #include <cstring>
 #include <thread>
@@ -17,6 +18,7 @@ struct Number {
 
 UVCH_MPSC_DEFINE(numbers, Number);
 UVCH_ONESHOT_DEFINE(answers, Number);
+UVCH_BROADCAST_DEFINE(news, Number);
 
 struct Question {
   long factor;
@@ -159,6 +161,45 @@ long by_call(long total) {
   return got;
 }
 
+// A broadcast channel tells it to the loop and to a thread. The sum of what they got.
+long by_news(long total) {
+  uv_loop_t loop;
+  news_receiver_t rx;
+  news_receiver_t thread_rx;
+  news_sender_t tx;
+  Number number{total};
+  long got = 0;
+  long thread_got = 0;
+
+  if (uv_loop_init(&loop) != 0 || news_init(&loop, &rx, &tx, 4) != 0 || news_subscribe(nullptr, &thread_rx, &tx) != 0) {
+    return -1;
+  }
+  rx.base.data = &got;
+  int result = news_recv_start(&rx, [](news_receiver_t* self, int status, const Number* sum) {
+    if (status == 0) {
+      *static_cast<long*>(self->base.data) = sum->value;
+    } else if (status == UV_EOF) {
+      news_close(self, nullptr);
+    }
+  });
+  if (result != 0) {
+    return -1;
+  }
+
+  std::thread thread([&thread_rx, &thread_got] {
+    Number sum{0};
+    while (news_recv_wait(&thread_rx, &sum) >= 0) {
+      thread_got = sum.value;
+    }
+    news_close(&thread_rx, nullptr);
+  });
+  bool sent = news_send(&tx, &number) == 2;
+  sent = news_sender_close(&tx) == 0 && sent;
+  result = uv_run(&loop, UV_RUN_DEFAULT);
+  thread.join();
+  return result == 0 && sent && uv_loop_close(&loop) == 0 ? got + thread_got : -1;
+}
+
 } // namespace
 
 int main() {
@@ -178,6 +219,10 @@ int main() {
   }
   if (by_oneshot(sum.total) != sum.total || by_call(sum.total) != sum.total) {
     std::fprintf(stderr, "consumer: the sum did not come through a oneshot or a call\n");
+    return 1;
+  }
+  if (by_news(sum.total) != 2 * sum.total) {
+    std::fprintf(stderr, "consumer: the sum did not come to all\n");
     return 1;
   }
   std::printf("%d messages, sum %ld, %d end\n", sum.messages, sum.total, sum.ends);
