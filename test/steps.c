@@ -30,6 +30,8 @@ struct actor {
   enum steps_kind kind;
   int is_done;
   int has_failed_weakly;
+  int holds;  /* mutexes */
+  int before; /* its last step; an index of `past` */
 };
 
 /* A choice that was made, and, if it is one between actors, what is left of it. Sets are masks. */
@@ -48,6 +50,8 @@ struct past {
   enum steps_kind kind;
   int actor;
   int choice; /* that let it go */
+  int seen
+      [STEPS_ACTORS]; /* of each actor, how much of `past` is sure to come before this step, in every order that is the same */
 };
 
 static const struct steps_program* program;
@@ -132,9 +136,11 @@ static void reset_memory(void) {
   library_blocks = 0;
 }
 
+/* Never under a lock, as with freeing. */
 void* uvch__malloc(size_t size) {
   void* p = steps_calloc(size);
 
+  steps_expect(steps_holds() == 0);
   blocks[block_of(p)].is_library = 1;
   library_blocks++;
   return p;
@@ -147,6 +153,7 @@ void* uvch__calloc(size_t n, size_t size) {
 void uvch__free(void* ptr) {
   if (ptr == NULL)
     return;
+  steps_expect(steps_holds() == 0);
   steps_at(ptr, STEPS_FREE, __func__);
   steps_expect(block_of(ptr) >= 0 && blocks[block_of(ptr)].is_library);
   steps_free(ptr);
@@ -156,7 +163,7 @@ void uvch__free(void* ptr) {
 /* Failures. */
 
 static void print_past(void) {
-  static const char* const kinds[] = {"load", "change", "free"};
+  static const char* const kinds[] = {"load", "change", "free", "lock", "unlock"};
   int i;
 
   for (i = 0; i < past_count; i++) {
@@ -347,17 +354,99 @@ static void hand_over(void) {
   go_to(is_starting ? OUTSIDE : pick());
 }
 
-/* The step that is taken now could have come before each step of another actor that it does not go with. If its actor could not
- * go on there, or sleeps there, any of the others may have to bring that about. */
+static void see_all(int* seen, const int* more) {
+  int i;
+
+  for (i = 0; i < STEPS_ACTORS; i++)
+    seen[i] = seen[i] > more[i] ? seen[i] : more[i];
+}
+
+static void see(int* seen, const struct past* p) {
+  see_all(seen, p->seen);
+}
+
+static int is_seen(const int* seen, const struct past* p) {
+  return p - past < seen[p->actor];
+}
+
+/* Of the steps from `p` to `now` those that need not come after `p`: who could begin with them instead of it. Of `now` itself `seen`
+ * is what has to come before it. */
+static unsigned int could_begin(const struct past* p, const struct past* now, const int* seen) {
+  unsigned int begins = 0;
+  unsigned int others = 0;
+  const struct past* e;
+  const struct past* k;
+
+  for (e = p + 1; e <= now; e++) {
+    unsigned int self = 1u << e->actor;
+    if (e->actor == p->actor || ((begins | others) & self) != 0 || (e < now && is_seen(e->seen, p)))
+      continue;
+    for (k = p + 1; k < e && (is_seen(k->seen, p) || !is_seen(e < now ? e->seen : seen, k)); k++) {}
+    if (k == e)
+      begins |= self;
+    else
+      others |= self;
+  }
+  return begins & path[p->choice].ready;
+}
+
+static int is_let_go(const struct past* p, const struct past* now) {
+  return p->kind == STEPS_UNLOCK && now->kind == STEPS_LOCK;
+}
+
+static int may_change_places(const struct past* p, const struct past* now) {
+  return p->actor != now->actor && !is_apart(p->where, p->kind, now->where, now->kind);
+}
+
+/* The step that is taken now could have come before each step of another actor that it does not go with, but for the unlocking that
+ * let it go on. If its actor could not go on there, or sleeps there, any of the others may have to bring that about. */
 static void want_other_orders(const struct past* now) {
   const struct past* p;
 
   for (p = past; p < now; p++) {
     struct choice* at = &path[p->choice];
     unsigned int self = 1u << now->actor & at->ready & ~(unsigned int) at->asleep;
-    if (p->actor != now->actor && !is_apart(p->where, p->kind, now->where, now->kind))
+    if (may_change_places(p, now) && !is_let_go(p, now))
       at->wanted |= (unsigned char) (self != 0 ? self : at->ready);
   }
+}
+
+/* The same, unless that step was before another one in between which was before this one: then the order of those two is changed
+ * first. But a step that had to wait may have been let go on by the one in between. */
+static void want_few_orders(struct past* now, int had_to_wait) {
+  int seen[STEPS_ACTORS]; /* with what let it go on */
+  const struct past* p;
+
+  memcpy(seen, now->seen, sizeof seen);
+  for (p = now; p-- > past;) {
+    struct choice* at = &path[p->choice];
+    unsigned int begin;
+    if (is_seen(now->seen, p) || !may_change_places(p, now))
+      continue;
+    if (!is_let_go(p, now)) {
+      begin = could_begin(p, now, seen);
+      if (begin == 0)
+        at->wanted |= at->ready;
+      else if ((begin & (at->wanted | at->asleep)) == 0)
+        at->wanted |= (unsigned char) (begin & (~begin + 1));
+      if (!had_to_wait)
+        see(now->seen, p);
+    }
+    see(seen, p);
+  }
+  memcpy(now->seen, seen, sizeof seen);
+}
+
+/* `before`: the last step of the same actor, or -1. */
+static void reduce(struct past* now, int before, int had_to_wait) {
+  if ((how & STEPS_SHORT) == 0) {
+    want_other_orders(now);
+    return;
+  }
+  if (before >= 0)
+    see(now->seen, &past[before]);
+  want_few_orders(now, had_to_wait);
+  now->seen[now->actor] = (int) (now - past) + 1;
 }
 
 void steps_wait(const volatile void* where, enum steps_kind kind, const char* who, int (*ready)(void* arg), void* arg) {
@@ -373,11 +462,11 @@ void steps_wait(const volatile void* where, enum steps_kind kind, const char* wh
   a->arg = arg;
   hand_over();
   steps_expect(past_count < DEPTH_MAX);
-  past[past_count] = (struct past){where, who, kind, current, last};
+  past[past_count] = (struct past){.where = where, .who = who, .kind = kind, .actor = current, .choice = last};
   a->is_ready = NULL;
   if ((how & STEPS_REDUCED) != 0)
-    want_other_orders(&past[past_count]);
-  past_count++;
+    reduce(&past[past_count], a->before, ready != NULL && kind != STEPS_LOCK);
+  a->before = past_count++;
 }
 
 void steps_at(const volatile void* where, enum steps_kind kind, const char* who) {
@@ -399,6 +488,91 @@ int steps_others_are_done(int actor) {
 
 int steps_is_done(int actor) {
   return actors[actor].is_done;
+}
+
+/* Mutexes: who holds one, plus 2; 0: nobody. */
+
+static int* owner_of(uv_mutex_t* mutex) {
+  return (int*) (void*) mutex;
+}
+
+static int* after_owner(uv_mutex_t* mutex) {
+  return owner_of(mutex) + 1;
+}
+
+int steps_mutex_init(uv_mutex_t* mutex) {
+  *owner_of(mutex) = 0;
+  *after_owner(mutex) = 0;
+  return 0;
+}
+
+void steps_mutex_destroy(uv_mutex_t* mutex) {
+  steps_expect(*owner_of(mutex) == 0);
+}
+
+static int is_free(void* mutex) {
+  return *owner_of(mutex) == 0;
+}
+
+static void count_holds(int n) {
+  if (current != OUTSIDE)
+    actors[current].holds += n;
+}
+
+void steps_lock(uv_mutex_t* mutex, const char* who) {
+  steps_wait(mutex, STEPS_LOCK, who, is_free, mutex);
+  steps_expect(is_free(mutex));
+  *owner_of(mutex) = current + 2;
+  count_holds(1);
+}
+
+void steps_unlock(uv_mutex_t* mutex, const char* who) {
+  steps_at(mutex, STEPS_UNLOCK, who);
+  steps_expect(*owner_of(mutex) == current + 2);
+  *owner_of(mutex) = 0;
+  count_holds(-1);
+  steps_at(after_owner(mutex), STEPS_READ, who);
+  steps_expect(*after_owner(mutex) == 0);
+}
+
+/* How many wait there, and how many of them may go on. */
+struct cond {
+  int waiting;
+  int signalled;
+};
+
+_Static_assert(sizeof(struct cond) <= sizeof(uv_cond_t), "fits");
+
+static struct cond* cond_of(uv_cond_t* cond) {
+  return (struct cond*) (void*) cond;
+}
+
+int steps_cond_init(uv_cond_t* cond) {
+  *cond_of(cond) = (struct cond){0, 0};
+  return 0;
+}
+
+static int is_signalled(void* cond) {
+  return ((struct cond*) cond)->signalled > 0;
+}
+
+void steps_cond_wait(uv_cond_t* cond, uv_mutex_t* mutex, const char* who) {
+  cond_of(cond)->waiting++;
+  steps_unlock(mutex, who);
+  steps_wait(cond, STEPS_WRITE, who, is_signalled, cond);
+  cond_of(cond)->waiting--;
+  cond_of(cond)->signalled--;
+  steps_lock(mutex, who);
+}
+
+void steps_cond_signal(uv_cond_t* cond, const char* who) {
+  steps_at(cond, STEPS_WRITE, who);
+  if (cond_of(cond)->signalled < cond_of(cond)->waiting)
+    cond_of(cond)->signalled++;
+}
+
+int steps_holds(void) {
+  return current != OUTSIDE ? actors[current].holds : 0;
 }
 
 int steps_weak_fails(void) {
@@ -437,6 +611,8 @@ static void start(int i) {
   a->is_done = 0;
   a->has_failed_weakly = 0;
   a->is_ready = NULL;
+  a->holds = 0;
+  a->before = -1;
   makecontext(&a->context, actor_main, 0);
   go_to(i); /* up to its first step */
 }

@@ -28,14 +28,23 @@
 
 #define STEPS_ACTORS 4
 
-/* What a step does to its place. STEPS_FREE: to the whole block that begins there. */
-enum steps_kind { STEPS_READ, STEPS_WRITE, STEPS_FREE };
+/* What a step does to its place. STEPS_FREE: to the whole block that begins there. STEPS_LOCK, STEPS_UNLOCK: it is a mutex, so an
+ * unlocking is never tried the other way round with a locking. */
+enum steps_kind { STEPS_READ, STEPS_WRITE, STEPS_FREE, STEPS_LOCK, STEPS_UNLOCK };
 
 /* steps_at: the end of a step, and the beginning of the next one, at `where`. Nothing outside of actors. */
 void steps_at(const volatile void* where, enum steps_kind kind, const char* who);
 
 /* steps_wait: the same, but the step is not begun before `is_ready(arg)`. If nobody is ready the program has failed. */
 void steps_wait(const volatile void* where, enum steps_kind kind, const char* who, int (*is_ready)(void* arg), void* arg);
+
+/* Mutexes; each locking and unlocking is a step, and who unlocks touches it once more after that. steps_holds: how many the actor
+ * holds that runs. */
+int steps_mutex_init(uv_mutex_t* mutex);
+void steps_mutex_destroy(uv_mutex_t* mutex);
+void steps_lock(uv_mutex_t* mutex, const char* who);
+void steps_unlock(uv_mutex_t* mutex, const char* who);
+int steps_holds(void);
 
 /* steps_choose: 0 to count - 1, each in a sequence of its own. */
 int steps_choose(int count);
@@ -57,7 +66,7 @@ struct steps_program {
   void (*set_up)(void);
   void (*actors[STEPS_ACTORS])(void);
   void (*check)(void); /* after every sequence */
-  int is_long;         /* 1: always reduced; 2: and in fewer variants */
+  int is_long;         /* 1, 2: it is run in fewer ways, the test says which */
 };
 
 /* Told to who runs programs in another process. */
@@ -67,9 +76,10 @@ struct steps_report {
   char failure[256];
 };
 
-/* How. STEPS_REDUCED: see above. STEPS_WEAK << i: a weak compare-exchange of actor i that could succeed may fail, once.
+/* How. STEPS_REDUCED: see above. STEPS_SHORT: that finds what to try by what was sure to come before what, which is far less; only
+ * for programs where nobody undoes what another actor waits for. STEPS_WEAK << i: a weak compare-exchange of actor i that could succeed may fail, once.
  * STEPS_CLASSES: count the sequences that a reduction has to run. From STEPS_OWN on the bits are the program's. */
-enum { STEPS_REDUCED = 1, STEPS_WEAK = 2, STEPS_CLASSES = 128, STEPS_OWN = 256 };
+enum { STEPS_REDUCED = 1, STEPS_WEAK = 2, STEPS_SHORT = 32, STEPS_CLASSES = 128, STEPS_OWN = 256 };
 
 /* steps_run: all sequences of a program. steps_replay: one of them, as a failure has printed it, with all its steps. */
 void steps_run(const struct steps_program* program, int how, struct steps_report* report);
@@ -103,12 +113,53 @@ enum steps_bug {
   STEPS_SAME_GENERATION,
   STEPS_REPLY_IGNORES_SENDING,
   STEPS_SENT_DOES_NOT_LOOK,
+
+  /* broadcast: see broadcast_bugs.sed */
+  STEPS_PARK_IGNORES_TAIL,
+  STEPS_PARK_IGNORES_END,
+  STEPS_TAIL_AFTER_SLOT,
+  STEPS_NO_ODD_NUMBER,
+  STEPS_READ_LOOKS_ONCE,
+  STEPS_SEND_WAKES_NOBODY,
+  STEPS_END_WAKES_NOBODY,
+  STEPS_GOT_ON_SERVES_NOBODY,
+  STEPS_GOT_ON_IS_NOT_NOTED,
+  STEPS_LETS_GO_TOO_FAR,
+  STEPS_SECOND_IS_FORGOTTEN,
+  STEPS_WAITS_IS_CLEARED,
+  STEPS_LEAVE_SERVES_NOBODY,
+  STEPS_CUT_SERVES_NOBODY,
+  STEPS_LEAVE_FORGETS_PARK,
+  STEPS_PIN_HAS_NO_REFERENCE,
+  STEPS_WAITS_IS_NOT_SET,
+  STEPS_ROOM_IS_NOT_LOOKED_FOR,
+  STEPS_TAKEN_STAYS_PARKED,
+  STEPS_WAKE_HAS_NO_TOKEN,
+  STEPS_END_IS_SEEN_LATE,
+  STEPS_TAKE_SEES_END_LATE,
+  STEPS_DISARM_LOSES_TOKEN,
+  STEPS_ATTACH_LOSES_TOKEN,
+  STEPS_CUT_COUNTS_ON,
+  STEPS_WATCHER_DOES_NOT_LOOK,
+  STEPS_WATCHER_DOES_NOT_LOOK_AGAIN,
+  STEPS_WAITER_IS_NO_SENDER,
+  STEPS_CANCEL_IGNORES_QUEUE,
+  STEPS_OVERWRITES_UNREAD,
+  STEPS_NODE_UNREF_BY_STORE,
+  STEPS_GROUP_UNREF_BY_STORE,
+  STEPS_CORE_UNREF_BY_STORE,
+  STEPS_POST_BROADCAST_BY_STORE,
+  STEPS_LOCK_SLEEPS_AS_TAKEN,
 };
 
 extern enum steps_bug steps_bug;
 
 static inline int steps_is(enum steps_bug bug, const char* who, const char* where) {
   return steps_bug == bug && strcmp(who, where) == 0;
+}
+
+static inline int steps_has(enum steps_bug bug) {
+  return steps_bug == bug;
 }
 
 /* Whether an operation that changes a word is a load and a store, as two steps. */
@@ -127,6 +178,20 @@ static inline uint64_t steps_hrtime(void) {
 
 int steps_is_closing(const uv_handle_t* handle);
 #define uv_is_closing steps_is_closing
+
+#define uv_mutex_init steps_mutex_init
+#define uv_mutex_destroy steps_mutex_destroy
+#define uv_mutex_lock(mutex) steps_lock((mutex), __func__)
+#define uv_mutex_unlock(mutex) steps_unlock((mutex), __func__)
+
+int steps_cond_init(uv_cond_t* cond);
+void steps_cond_wait(uv_cond_t* cond, uv_mutex_t* mutex, const char* who);
+void steps_cond_signal(uv_cond_t* cond, const char* who);
+
+#define uv_cond_init steps_cond_init
+#define uv_cond_destroy(cond) ((void) (cond))
+#define uv_cond_wait(cond, mutex) steps_cond_wait((cond), (mutex), __func__)
+#define uv_cond_signal(cond) steps_cond_signal((cond), __func__)
 
 /* The operations. */
 
@@ -191,6 +256,13 @@ int steps_is_closing(const uv_handle_t* handle);
 
 #define atomic_compare_exchange_weak_explicit(obj, expected, desired, success, failure) STEPS_COMPARE(obj, expected, desired, 1)
 #define atomic_compare_exchange_strong_explicit(obj, expected, desired, success, failure) STEPS_COMPARE(obj, expected, desired, 0)
+
+/* The library's own locks are mutexes too, but for the program that is about them, which puts the names in parentheses. */
+
+#include "lock.h"
+
+#define uvch__lock(lock) steps_lock(&(lock)->mutex, __func__)
+#define uvch__unlock(lock) steps_unlock(&(lock)->mutex, __func__)
 
 /* What some bugs do not see. */
 

@@ -16,6 +16,8 @@ static struct uvch__port ports[FAKE_LOOPS];
 static struct uvch__endpoint* chains[FAKE_LOOPS]; /* oldest first */
 static int is_dead[FAKE_LOOPS];
 static struct uvch__wake no_wake;
+unsigned int fake_budget = 1000;
+void (*fake_on_post)(const struct uvch__endpoint* ep);
 
 static int index_of(const struct uvch__port* port) {
   return (int) (port - ports);
@@ -44,14 +46,17 @@ static void expect_absent(const struct uvch__endpoint* list, const struct uvch__
     steps_expect(list != ep);
 }
 
+/* Who parks in a turn takes it out of the hand after that, when somebody else may have it already. */
 static void expect_only_token(const struct uvch__endpoint* ep) {
   int i;
 
   for (i = 0; i < FAKE_LOOPS; i++) {
     expect_absent(chains[i], ep);
     expect_absent(ports[i].first, ep);
-    steps_expect(ports[i].hand != ep);
+    steps_expect(ports[i].hand != ep || steps_self() != i);
   }
+  if (fake_on_post != NULL)
+    fake_on_post(ep);
 }
 
 int uvch__port_get(uv_loop_t* loop, struct uvch__port** port) {
@@ -165,9 +170,11 @@ static void turn(struct uvch__port* port) {
   ep = port->first;
   port->first = (struct uvch__endpoint*) ep->next;
   port->hand = ep;
+  port->budget.left = port->budget.until_clock = fake_budget;
   ep->ops->turn(ep, port);
   if (port->hand == ep) {
     port->hand = NULL;
+    expect_absent(chains[index_of(port)], ep);
     put_last(&port->first, ep);
   }
 }
@@ -181,6 +188,16 @@ void fake_turn_maybe(int loop) {
       return;
     turn(port);
   }
+}
+
+void fake_turn_nested(int loop) {
+  struct uvch__port* port = &ports[loop];
+  struct uvch__endpoint* ep = port->hand;
+
+  port->hand = NULL;
+  if (ep != NULL)
+    put_last(&port->first, ep);
+  fake_turn_maybe(loop);
 }
 
 void fake_turn_until(int loop, int (*is_over)(void* arg), void* arg) {
@@ -207,6 +224,28 @@ void fake_turn_all(int loop) {
   }
 }
 
+void fake_drain(void) {
+  int left;
+  int i;
+
+  do {
+    left = 0;
+    for (i = 0; i < FAKE_LOOPS; i++)
+      while (is_pending(&ports[i])) {
+        turn(&ports[i]);
+        left = 1;
+      }
+  } while (left);
+}
+
+static void drop_hand(struct uvch__port* port) {
+  struct uvch__endpoint* ep = port->hand;
+
+  port->hand = NULL;
+  if (ep != NULL)
+    ep->ops->drop(ep);
+}
+
 static void drop_list(struct uvch__endpoint** list) {
   struct uvch__endpoint* ep;
 
@@ -222,6 +261,7 @@ void fake_abandon(int loop) {
   steps_at(&port->head, STEPS_WRITE, __func__);
   is_dead[loop] = 1;
   drop_list(&chains[loop]);
+  drop_hand(port);
   drop_list(&port->first);
   uvch__spares_close(&port->spares);
 }
@@ -442,6 +482,8 @@ void fakes_set_up(int has_pool) {
     if (!has_pool)
       uvch__spares_close(&ports[i].spares);
   }
+  fake_budget = 1000;
+  fake_on_post = NULL;
   timer = NULL;
   fake_channel.item_size = sizeof(struct fake_message);
   has_message = is_full = is_over = held = senders = 0;

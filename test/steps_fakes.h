@@ -27,6 +27,16 @@ void fake_turn_maybe(int loop);
 void fake_turn_until(int loop, int (*is_over)(void* arg), void* arg);
 void fake_turn_all(int loop);
 
+/* fake_turn_nested: as fake_turn_maybe, in a callback. */
+void fake_turn_nested(int loop);
+
+/* fake_drain: after all actors, turns of what is in any loop. */
+void fake_drain(void);
+
+/* fake_budget: messages in one turn. fake_on_post: told when a loop is given a token. */
+extern unsigned int fake_budget;
+extern void (*fake_on_post)(const struct uvch__endpoint* ep);
+
 /* fake_abandon: the program has closed the loop's libuv handles, and the port has seen it. */
 void fake_abandon(int loop);
 

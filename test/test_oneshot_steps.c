@@ -21,7 +21,7 @@
 #define SECOND UINT64_C(0x2222)
 #define NONE 1000 /* no status */
 #define SOME_TIME 5
-#define MADE_UP 50
+#define MADE_UP 32
 
 enum { RECEIVER, SENDER, WATCHER }; /* the actors; a receiver's loop is 0 */
 enum { WITH_DROP = 1, WITH_POOL = 2, VARIANTS = 4 };
@@ -938,10 +938,14 @@ START_TEST(every_bug_is_found) {
 }
 END_TEST
 
-/* The reduction: of three actors that take a few steps at a few places, made up by chance. */
+/* The reduction: of three actors that take a few steps at a few places, made up by chance. In every other program each of them
+ * holds a lock for a while; in the rest one of them may wait. */
 
 static uint64_t made_up; /* which program */
+static int has_locks;
+static int is_undone; /* what is waited for, by others */
 static int places[3];
+static uv_mutex_t lock;
 
 static uint64_t chance(uint64_t n) {
   uint64_t x = (made_up * 64 + n + 1) * UINT64_C(0x9e3779b97f4a7c15);
@@ -952,24 +956,51 @@ static uint64_t chance(uint64_t n) {
 
 static void set_up_places(void) {
   memset(places, 0, sizeof places);
+  steps_expect(uv_mutex_init(&lock) == 0);
 }
 
-static int is_written(void* place) {
-  return *(int*) place > 0 || steps_others_are_done(2);
+static int is_positive(void* place) {
+  return *(int*) place > 0;
+}
+
+static void walk_on(uint64_t what, int may_stay) {
+  int* place = &places[what % 3];
+  enum steps_kind kind = what / 3 % 2 == 0 ? STEPS_READ : STEPS_WRITE;
+
+  if (may_stay && what > 5)
+    return;
+  steps_at(place, kind, __func__);
+  if (kind == STEPS_WRITE)
+    *place += is_undone && steps_self() == 1 ? -1 : 1;
+}
+
+/* The second step of the third actor waits for what the first one writes last, or for what somebody happens to have written. */
+static void wait_or_write(uint64_t what) {
+  if (steps_self() == 2 && what > 5)
+    steps_wait(&places[0], what % 2 != 0 ? STEPS_READ : STEPS_WRITE, __func__, is_positive, &places[0]);
+  else
+    walk_on(what, 0);
 }
 
 static void walks(void) {
+  int self = steps_self();
+  int locks_at = has_locks ? (int) chance((uint64_t) (40 + self)) % 2 : 4;
   int i;
 
   for (i = 0; i < 4; i++) {
-    uint64_t what = chance((uint64_t) (steps_self() * 4 + i));
-    int* place = &places[what % 3];
-    enum steps_kind kind = what / 3 % 2 == 0 ? STEPS_READ : STEPS_WRITE;
-    if (steps_self() == 2 && i < 2 && what > 7)
-      steps_wait(place, kind, __func__, is_written, place);
-    else if (i < 3 || what > 5)
-      steps_at(place, kind, __func__);
-    *place += kind == STEPS_WRITE;
+    uint64_t what = chance((uint64_t) (self * 4 + i));
+    if (i == locks_at)
+      uv_mutex_lock(&lock);
+    else if (i == locks_at + 2)
+      uv_mutex_unlock(&lock);
+    else if (i == 1 && locks_at > i)
+      wait_or_write(what);
+    else
+      walk_on(what, i == 3);
+  }
+  if (self == 0) {
+    steps_at(&places[0], STEPS_WRITE, __func__);
+    places[0] += 10;
   }
 }
 
@@ -981,7 +1012,9 @@ START_TEST(the_reduction_runs_one_of_each_class) {
   struct steps_report full = {.sequences = 0};
 
   made_up = (uint64_t) _i;
-  steps_run(&program, STEPS_REDUCED, &reduced);
+  has_locks = _i % 2;
+  is_undone = _i % 4 == 0;
+  steps_run(&program, STEPS_REDUCED | (_i % 4 == 1 || _i % 4 == 2 ? STEPS_SHORT : 0), &reduced);
   steps_run(&program, STEPS_CLASSES, &full);
   ck_assert_uint_eq(reduced.sequences, full.classes);
 }
