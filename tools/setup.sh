@@ -69,13 +69,17 @@ packages_to_build() {
   want "g++" compiles g++
   want mandoc command -v mandoc
   want python3 python3 -c ''
+  want netcat-openbsd openbsd_nc
 }
+
+openbsd_nc() { command -v nc.openbsd || nc -h 2>&1 | grep OpenBSD; }
 
 packages_for_ci() {
   need "clang libclang-rt-dev" compiles clang -fsanitize=thread
   need "g++" compiles g++
   need mandoc command -v mandoc
   need python3 python3 -c ''
+  need netcat-openbsd openbsd_nc
   need xz-utils command -v xz
 }
 
