@@ -18,9 +18,21 @@ enum variant { UVCH, COLD, BASELINE, VARIANTS };
 #define BIT(variant) (1U << (variant))
 #define ALL_VARIANTS (BIT(UVCH) | BIT(COLD) | BIT(BASELINE))
 
-/* How messages go in and come out in flow.c, which receivers oneshot.c makes, and how request.c asks: by calls to another loop or
- * to its own, or with such receivers. */
-enum manner { SINGLE, BATCHES, PERMITS, WITH_LOOP, WITHOUT_LOOP, RENEWED_WITH_LOOP, RENEWED_WITHOUT_LOOP, CALLS, LOCAL_CALLS };
+/* How messages go in and come out in flow.c and stage.c, which receivers oneshot.c and broadcast.c make, and how request.c
+ * asks: by calls to another loop or to its own, or with such receivers. */
+enum manner {
+  SINGLE,
+  BATCHES,
+  RECEIVE_BATCHES,
+  PERMITS,
+  WITH_LOOP,
+  WITHOUT_LOOP,
+  RENEWED_WITH_LOOP,
+  RENEWED_WITHOUT_LOOP,
+  BESIDE_OTHERS,
+  CALLS,
+  LOCAL_CALLS
+};
 
 struct setup {
   enum variant variant;
@@ -29,6 +41,8 @@ struct setup {
   size_t capacity;
   unsigned int producers;
   size_t channels;
+  size_t receivers;
+  int lags;       /* who falls behind misses messages, else senders wait */
   uint64_t count; /* messages, or rounds */
 };
 
@@ -38,6 +52,7 @@ struct result {
   double value; /* in the section's unit */
   double p99;   /* the same where the value is a median of many, else 0 */
   uint64_t messages;
+  uint64_t missed; /* as receivers were told */
   uint64_t wall_ns;
   uint64_t cpu_ns;      /* of the whole process */
   uint64_t switches;    /* times that a thread gave its processor up to wait */
@@ -75,12 +90,14 @@ struct bench_case {
   size_t capacity;
   unsigned int producers;
   size_t channels;
+  size_t receivers;
+  int lags;
   uint64_t count;
   uint64_t slow_count; /* for the variants that wait in the kernel, or 0: the same */
   struct target targets[2];
 };
 
-enum metric { VALUE, P99, CPU, SYSCALLS, INSTRUCTIONS, LINE };
+enum metric { VALUE, P99, CPU, SYSCALLS, INSTRUCTIONS, LINE, MISSED };
 
 struct section {
   const char* id;
@@ -126,6 +143,18 @@ void run_requests_us(const struct setup* setup, struct result* result);
 void run_requests_bare(const struct setup* setup, struct result* result); /* the baseline: two bare wake-ups */
 void run_requests_thread(const struct setup* setup, struct result* result);
 
+/* broadcast.c: million deliveries per second; bytes. */
+void run_broadcast(const struct setup* setup, struct result* result);
+void run_broadcast_receiver_heap(const struct setup* setup, struct result* result);
+void run_broadcast_receiver_struct(const struct setup* setup, struct result* result);
+void run_broadcast_channel_heap(const struct setup* setup, struct result* result);
+
+/* broadcast_send.c: nanoseconds; medians in nanoseconds, and in microseconds; wake-ups for each loop and burst. */
+void run_broadcast_send(const struct setup* setup, struct result* result);
+void run_broadcast_awake(const struct setup* setup, struct result* result);
+void run_broadcast_asleep(const struct setup* setup, struct result* result);
+void run_broadcast_wakes(const struct setup* setup, struct result* result);
+
 /* rest.c: bytes, descriptors, per cent of one processor. */
 void run_heap(const struct setup* setup, struct result* result);
 void run_caller_memory(const struct setup* setup, struct result* result);
@@ -167,6 +196,10 @@ struct meter {
 
 void meter_start(struct meter* meter);
 void meter_stop(const struct meter* meter, struct result* result);
+
+/* thread_page: open the kernel's page about the calling thread. thread_sleeps: whether the thread whose page that is sleeps. */
+int thread_page(struct result* result);
+int thread_sleeps(int page);
 
 /* set_percentiles: value and p99 in microseconds from `n` times in nanoseconds, which it sorts. */
 void set_percentiles(struct result* result, uint64_t* times, size_t n);

@@ -127,3 +127,57 @@ int byhand_reply(byhand_request_t* req) {
   uv_sem_post(&req->done);
   return 0;
 }
+
+int byhand_topic_init(byhand_topic_t* topic) {
+  topic->first = NULL;
+  return uv_mutex_init(&topic->mutex);
+}
+
+int byhand_subscribe(uv_loop_t* loop, byhand_topic_t* topic, byhand_sub_t* sub, size_t capacity, baseline_cb cb) {
+  int rc = baseline_init(loop, &sub->queue, capacity, cb);
+
+  if (rc != 0)
+    return rc;
+  sub->missed = 0;
+  uv_mutex_lock(&topic->mutex);
+  sub->next = topic->first;
+  topic->first = sub;
+  uv_mutex_unlock(&topic->mutex);
+  return 0;
+}
+
+int byhand_publish(byhand_topic_t* topic, uint64_t message) {
+  byhand_sub_t* sub;
+  int rc = 0;
+
+  uv_mutex_lock(&topic->mutex);
+  for (sub = topic->first; sub != NULL && rc == 0; sub = sub->next) {
+    rc = baseline_try_send(&sub->queue, message);
+    if (rc == UV_EAGAIN) {
+      sub->missed++;
+      rc = 0;
+    }
+  }
+  uv_mutex_unlock(&topic->mutex);
+  return rc;
+}
+
+int byhand_publish_wait(byhand_topic_t* topic, uint64_t message) {
+  byhand_sub_t* sub;
+  int rc = 0;
+
+  uv_mutex_lock(&topic->mutex);
+  for (sub = topic->first; sub != NULL && rc == 0; sub = sub->next)
+    rc = baseline_send_wait(&sub->queue, message);
+  uv_mutex_unlock(&topic->mutex);
+  return rc;
+}
+
+uint64_t byhand_missed(byhand_topic_t* topic, const byhand_sub_t* sub) {
+  uint64_t missed;
+
+  uv_mutex_lock(&topic->mutex);
+  missed = sub->missed;
+  uv_mutex_unlock(&topic->mutex);
+  return missed;
+}

@@ -118,7 +118,9 @@ static struct setup setup_of(const struct bench_case* c, enum variant variant, i
                         .portion = c->portion,
                         .capacity = c->capacity,
                         .producers = c->producers,
-                        .channels = c->channels};
+                        .channels = c->channels,
+                        .receivers = c->receivers,
+                        .lags = c->lags};
 
   setup.count = variant != UVCH && c->slow_count != 0 ? c->slow_count : c->count;
   if (quick)

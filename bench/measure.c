@@ -5,6 +5,7 @@
 #include "bench.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/perf_event.h>
 #include <sched.h>
@@ -209,6 +210,30 @@ void meter_stop(const struct meter* meter, struct result* result) {
   counter_do(syscalls_fd, PERF_EVENT_IOC_DISABLE);
   result->syscalls = counter_read(syscalls_fd);
   result->instructions = counter_read(instructions_fd);
+}
+
+int thread_page(struct result* result) {
+  char path[64];
+  int fd;
+
+  snprintf(path, sizeof(path), "/proc/self/task/%ld/stat", syscall(SYS_gettid));
+  fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    fail(result, "cannot open %s", path);
+  return fd;
+}
+
+/* The letter after the name in brackets. */
+int thread_sleeps(int fd) {
+  char line[128];
+  ssize_t n = pread(fd, line, sizeof(line) - 1, 0);
+  const char* p;
+
+  if (n <= 0)
+    return 0;
+  line[n] = '\0';
+  p = strrchr(line, ')');
+  return p != NULL && p[1] == ' ' && p[2] == 'S';
 }
 
 static int compare(const void* a, const void* b) {

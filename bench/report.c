@@ -28,6 +28,8 @@ static double metric_of(const struct result* result, enum metric metric) {
       return result->instructions < 0 ? NONE : (double) result->instructions / messages;
     case LINE:
       return result->line_ns == 0 ? NONE : (double) result->line_ns;
+    case MISSED:
+      return (double) result->missed * 100 / (messages + (double) result->missed);
   }
   return NONE;
 }
@@ -207,6 +209,7 @@ void print_section(FILE* out, const struct section* section, const struct cell* 
     const char* title;
   } more[] = {
       {P99, "99th percentile of the same, microseconds"},
+      {MISSED, "messages missed, per cent of those that a receiver could have had"},
       {CPU, "processor time of the whole process, nanoseconds per message"},
       {SYSCALLS, "system calls per 1,000 messages, in a run of their own"},
       {INSTRUCTIONS, "user instructions per message, in a run of their own"},
@@ -232,7 +235,7 @@ void print_section(FILE* out, const struct section* section, const struct cell* 
 
 void print_raw_header(FILE* out) {
   fprintf(out,
-          "section\tcase\tvariant\tround\tvalue\tp99\tmessages\twall_ns\tcpu_ns\tswitches\tline_ns\tsyscalls\t"
+          "section\tcase\tvariant\tround\tvalue\tp99\tmessages\tmissed\twall_ns\tcpu_ns\tswitches\tline_ns\tsyscalls\t"
           "instructions\tnote\n");
 }
 
@@ -247,12 +250,12 @@ void print_raw(FILE* out, const struct section* section, const struct bench_case
                const struct result* result) {
   fprintf(out, "%s\t%s\t%s\t%s\t", section->id, c->name, variant_name(variant), round);
   if (!result->done) {
-    fprintf(out, "\t\t\t\t\t\t\t\t\t%s\n", result->why);
+    fprintf(out, "\t\t\t\t\t\t\t\t\t\t%s\n", result->why);
     return;
   }
-  fprintf(out, "%.6g\t%.6g\t%llu\t%llu\t%llu\t%llu\t%llu\t", result->value, result->p99, (unsigned long long) result->messages,
-          (unsigned long long) result->wall_ns, (unsigned long long) result->cpu_ns, (unsigned long long) result->switches,
-          (unsigned long long) result->line_ns);
+  fprintf(out, "%.6g\t%.6g\t%llu\t%llu\t%llu\t%llu\t%llu\t%llu\t", result->value, result->p99,
+          (unsigned long long) result->messages, (unsigned long long) result->missed, (unsigned long long) result->wall_ns,
+          (unsigned long long) result->cpu_ns, (unsigned long long) result->switches, (unsigned long long) result->line_ns);
   print_count(out, result->syscalls);
   print_count(out, result->instructions);
   fputc('\n', out);

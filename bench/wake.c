@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Wake-ups: one channel among many idle ones, from the loop's own thread and from another one; a ball between two loops. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "bench.h"
 
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define THE_END UINT64_MAX
 
@@ -97,38 +90,13 @@ void run_wake_local(const struct setup* setup, struct result* result) {
   set_percentiles(result, crowd.times, setup->count);
 }
 
-/* Open the kernel's page about the calling thread. */
-static int open_stat(struct result* result) {
-  char path[64];
-  int fd;
-
-  snprintf(path, sizeof(path), "/proc/self/task/%ld/stat", syscall(SYS_gettid));
-  fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    fail(result, "cannot open %s", path);
-  return fd;
-}
-
-/* Whether the thread whose page that is sleeps: the letter after the name in brackets. */
-static int sleeps(int fd) {
-  char line[128];
-  ssize_t n = pread(fd, line, sizeof(line) - 1, 0);
-  const char* p;
-
-  if (n <= 0)
-    return 0;
-  line[n] = '\0';
-  p = strrchr(line, ')');
-  return p != NULL && p[1] == ' ' && p[2] == 'S';
-}
-
 static void wake_sleeper(void* arg) {
   struct crowd* crowd = (struct crowd*) arg;
   uint64_t i;
 
   place(1);
   for (i = 0; i < crowd->count; i++) {
-    while (atomic_load(&crowd->received) != i || !sleeps(crowd->stat_fd))
+    while (atomic_load(&crowd->received) != i || !thread_sleeps(crowd->stat_fd))
       ;
     atomic_store(&crowd->sent_at, uv_hrtime());
     check(crowd->result, chan_try_send(crowd->used, i), "send");
@@ -143,7 +111,7 @@ void run_wake_thread(const struct setup* setup, struct result* result) {
   crowd.timed = 1;
   crowd_open(&crowd, setup, result);
   place(0);
-  crowd.stat_fd = open_stat(result);
+  crowd.stat_fd = thread_page(result);
   meter_start(&meter);
   check(result, uv_thread_create(&thread, wake_sleeper, &crowd), "uv_thread_create");
   uv_run(&crowd.loop, UV_RUN_DEFAULT);
