@@ -224,6 +224,7 @@ static int start(uvch_call_t* call, struct uvch__core* channel, void* message, s
 int uvch_call_ex(uv_loop_t* loop, uvch_call_t* req, const uvch_mpsc_sender_t* tx, void* message, uvch_oneshot_sender_t* reply,
                  size_t reply_size, const uvch_call_options_t* options, uvch_call_cb cb) {
   struct uvch__core* channel;
+  struct uvch__port* port;
   int err = check(tx, message, reply, reply_size, &channel);
 
   if (loop == NULL || req == NULL || cb == NULL)
@@ -232,13 +233,14 @@ int uvch_call_ex(uv_loop_t* loop, uvch_call_t* req, const uvch_mpsc_sender_t* tx
     err = uvch__request_begin(loop, (uvch_req_t*) req, UVCH_CALL, &call_ops);
   if (err != 0)
     return err;
+  port = req->port; /* once the message is in, a late reply may end the request if the program closes our handles */
   req->cb = cb;
   req->reply = reply;
   err = start(req, channel, message, reply_size, options);
   if (err != 0)
     uvch__request_end((uvch_req_t*) req);
   else if (options != NULL && options->timeout > 0)
-    uvch__timer_start(req->port, timer_of(req), options->timeout, on_timeout);
+    uvch__timer_start(port, timer_of(req), options->timeout, on_timeout);
   return err;
 }
 
