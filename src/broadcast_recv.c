@@ -244,7 +244,7 @@ int uvch_broadcast_recv_timedwait(uvch_broadcast_receiver_t* rx, void* item, uin
     return err;
   if (timeout == 0)
     return UV_ETIMEDOUT;
-  deadline = timeout == UINT64_MAX ? timeout : uvch__parker_deadline(timeout);
+  deadline = uvch__parker_deadline(timeout);
   for (;;) {
     int slept = sleep_until(rx->core, rx->cursor, deadline);
     err = take(rx, item, &found); /* also after the time: what came is not left behind */

@@ -365,10 +365,6 @@ static int sleep_until(struct uvch__broadcast* c, struct uvch__bwaiter* waiter, 
   return err;
 }
 
-static uint64_t deadline_of(uint64_t timeout) {
-  return timeout == UINT64_MAX ? timeout : uvch__parker_deadline(timeout);
-}
-
 static int send_until(struct uvch__broadcast* c, const void* item, uint64_t deadline) {
   struct uvch__bwaiter waiter = {.item = item};
   int n;
@@ -392,7 +388,7 @@ int uvch_broadcast_send_timedwait(const uvch_broadcast_sender_t* tx, const void*
     n = uvch__broadcast_send(c, item);
   if (n != UV_EAGAIN)
     return n;
-  return timeout == 0 ? UV_ETIMEDOUT : send_until(c, item, deadline_of(timeout));
+  return timeout == 0 ? UV_ETIMEDOUT : send_until(c, item, uvch__parker_deadline(timeout));
 }
 
 int uvch_broadcast_send_wait(const uvch_broadcast_sender_t* tx, const void* item) {
@@ -408,7 +404,7 @@ int uvch_broadcast_closed_timedwait(const uvch_broadcast_sender_t* tx, uint64_t 
     return err;
   if (timeout == 0)
     return UV_ETIMEDOUT;
-  deadline = deadline_of(timeout);
+  deadline = uvch__parker_deadline(timeout);
   do { /* a new one may have come before we look */
     struct uvch__bwaiter waiter = {.is_watcher = 1};
     err = sleep_until(c, &waiter, deadline);

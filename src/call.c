@@ -263,7 +263,7 @@ static int wait_for_reply(uvch_oneshot_receiver_t* rx, void* item, struct uvch__
 
 int uvch_call_timedwait(const uvch_mpsc_sender_t* tx, void* message, uvch_oneshot_sender_t* reply, void* item, size_t reply_size,
                         uint64_t timeout, int* is_sent) {
-  uint64_t deadline = timeout == UINT64_MAX ? timeout : uvch__parker_deadline(timeout);
+  uint64_t deadline = uvch__parker_deadline(timeout);
   uvch_oneshot_receiver_t rx;
   struct uvch__parker* p;
   struct uvch__core* channel;

@@ -150,7 +150,7 @@ static int wait_closed(struct uvch__oneshot* c, uint64_t timeout) {
 
   if (p == NULL)
     return UV_ENOMEM;
-  err = wait_at(c, side, p, timeout == UINT64_MAX ? timeout : uvch__parker_deadline(timeout));
+  err = wait_at(c, side, p, uvch__parker_deadline(timeout));
   uvch__parker_unref(p);
   return err;
 }

@@ -292,7 +292,7 @@ int uvch_oneshot_recv_timedwait(uvch_oneshot_receiver_t* rx, void* item, uint64_
   p = uvch__parker_new();
   if (p == NULL)
     return UV_ENOMEM;
-  err = uvch__oneshot_recv_until(rx, item, p, timeout == UINT64_MAX ? timeout : uvch__parker_deadline(timeout));
+  err = uvch__oneshot_recv_until(rx, item, p, uvch__parker_deadline(timeout));
   uvch__parker_unref(p);
   return err;
 }

@@ -160,8 +160,11 @@ int uvch__parker_wait(struct uvch__parker* p, uint64_t deadline) {
 }
 
 uint64_t uvch__parker_deadline(uint64_t timeout) {
-  uint64_t now = uv_hrtime();
+  uint64_t now;
 
+  if (timeout == UINT64_MAX)
+    return timeout;
+  now = uv_hrtime();
   return timeout < UINT64_MAX - now ? now + timeout : UINT64_MAX;
 }
 

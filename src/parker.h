@@ -45,7 +45,7 @@ void uvch__parker_wake(struct uvch__parker* p);
  * hot.h. 0 or UV_ETIMEDOUT. */
 int uvch__parker_wait(struct uvch__parker* p, uint64_t deadline);
 
-/* uvch__parker_deadline: `timeout` nanoseconds from now, without overflow. */
+/* uvch__parker_deadline: `timeout` nanoseconds from now, without overflow; UINT64_MAX is never, and looks at no clock. */
 uint64_t uvch__parker_deadline(uint64_t timeout);
 
 /* uvch__parker_pool_free: all of them; none is in use. */

@@ -28,7 +28,7 @@ int uvch__sleep_queued(struct uvch__core* c, struct uvch__waiter* waiter, uint64
     return UV_ENOMEM;
   err = uvch__queue_wait(c, q, waiter);
   if (err == 0) {
-    if (uvch__parker_wait(waiter->parker, timeout == UINT64_MAX ? timeout : uvch__parker_deadline(timeout)) == 0) {
+    if (uvch__parker_wait(waiter->parker, uvch__parker_deadline(timeout)) == 0) {
       err = waiter->status;
     } else if (uvch__queue_cancel(c, waiter)) {
       err = UV_ETIMEDOUT;

@@ -99,7 +99,7 @@ static int recv_wait(uvch_mpsc_receiver_t* rx, void* items, size_t max, uint64_t
     return err;
   if (timeout == 0)
     return UV_ETIMEDOUT;
-  deadline = timeout == UINT64_MAX ? timeout : uvch__parker_deadline(timeout);
+  deadline = uvch__parker_deadline(timeout);
   for (;;) {
     int slept = sleep_until(rx->core, deadline);
     err = take(rx->core, items, max); /* also after the time: what came is not left behind */
