@@ -253,16 +253,10 @@ void uvch__put_strong(struct uvch__broadcast* c, struct uvch__due* due);
  * lock. */
 int uvch__may_send(struct uvch__broadcast* c);
 
-/* uvch__broadcast_send: what uvch_broadcast_send() does with good arguments. */
-int uvch__broadcast_send(struct uvch__broadcast* c, const void* item);
-
 /* uvch__bwait: as if its message were sent, but instead of UV_EAGAIN the waiter queues, and will be told. A watcher queues if
  * there is a receiver, else 0. uvch__bwait_cancel: 1: it will not be told. */
 int uvch__bwait(struct uvch__broadcast* c, struct uvch__bwaiter* waiter);
 int uvch__bwait_cancel(struct uvch__broadcast* c, struct uvch__bwaiter* waiter);
-
-/* uvch__has_receivers: any thread. */
-int uvch__has_receivers(struct uvch__broadcast* c);
 
 /* uvch__broadcast_refork: in a forked child: a new lock, and no threads that wait. */
 void uvch__broadcast_refork(struct uvch__broadcast* c);

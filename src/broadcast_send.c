@@ -101,7 +101,7 @@ int uvch__may_send(struct uvch__broadcast* c) {
   return err;
 }
 
-int uvch__broadcast_send(struct uvch__broadcast* c, const void* item) {
+static int send_now(struct uvch__broadcast* c, const void* item) {
   struct uvch__node* node = NULL;
   int n;
 
@@ -132,7 +132,7 @@ int uvch_broadcast_send(const uvch_broadcast_sender_t* tx, const void* item) {
   struct uvch__broadcast* c;
   int err = check_send(tx, item, 1, &c);
 
-  return err != 0 ? err : uvch__broadcast_send(c, item);
+  return err != 0 ? err : send_now(c, item);
 }
 
 /* As many nodes as there is memory for. */
@@ -318,7 +318,7 @@ void uvch__serve(struct uvch__broadcast* c, struct uvch__group* g) {
   } while (more);
 }
 
-int uvch__has_receivers(struct uvch__broadcast* c) {
+static int has_receivers(struct uvch__broadcast* c) {
   int has;
 
   uvch__lock(&c->lock);
@@ -385,7 +385,7 @@ int uvch_broadcast_send_timedwait(const uvch_broadcast_sender_t* tx, const void*
   int n = check_send(tx, item, 1, &c);
 
   if (n == 0)
-    n = uvch__broadcast_send(c, item);
+    n = send_now(c, item);
   if (n != UV_EAGAIN)
     return n;
   return timeout == 0 ? UV_ETIMEDOUT : send_until(c, item, uvch__parker_deadline(timeout));
@@ -400,7 +400,7 @@ int uvch_broadcast_closed_timedwait(const uvch_broadcast_sender_t* tx, uint64_t 
   uint64_t deadline;
   int err = check_send(tx, NULL, 0, &c);
 
-  if (err != 0 || !uvch__has_receivers(c))
+  if (err != 0 || !has_receivers(c))
     return err;
   if (timeout == 0)
     return UV_ETIMEDOUT;
@@ -408,7 +408,7 @@ int uvch_broadcast_closed_timedwait(const uvch_broadcast_sender_t* tx, uint64_t 
   do { /* a new one may have come before we look */
     struct uvch__bwaiter waiter = {.is_watcher = 1};
     err = sleep_until(c, &waiter, deadline);
-  } while (err == 0 && uvch__has_receivers(c));
+  } while (err == 0 && has_receivers(c));
   return err;
 }
 
