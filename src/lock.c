@@ -8,6 +8,7 @@
 int uvch__lock_init(struct uvch__lock* lock) {
   int err = uv_mutex_init(&lock->mutex);
 
+  uvch__hot_default(); /* asked here first: the threads that use the lock may be pinned */
   if (err != 0)
     return err;
   err = uv_cond_init(&lock->cond);
