@@ -108,7 +108,7 @@ static int closing_port(uvch_handle_t* handle, uvch_close_cb cb, struct uvch__po
   *port = handle->port;
   if (*port == NULL)
     return cb != NULL ? UV_EINVAL : 0;
-  if (!uvch__port_is_foreign(*port))
+  if (!uvch__port_is_broken(*port))
     return 0;
   *port = NULL;
   if (cb != NULL)

@@ -154,13 +154,12 @@ static void kill_fifo(struct uvch__port* port) {
 
 /* Posting. */
 
-/* The same with the handle that only the loop's thread knows. */
-static int is_broken(struct uvch__port* port) {
+int uvch__port_is_broken(struct uvch__port* port) {
   return uvch__port_is_foreign(port) || (port->timers.is_made && uv_is_closing((uv_handle_t*) &port->timers.handle));
 }
 
 int uvch__port_is_stranded(struct uvch__port* port) {
-  return port->state == ENDING && is_broken(port);
+  return port->state == ENDING && uvch__port_is_broken(port);
 }
 
 /* Once the endpoint is pushed it may be done, and the port with it. */
@@ -543,7 +542,7 @@ static void run(struct uvch__port* port, int by) {
   end_budget(port, by);
   port->budget = outer;
   port->depth--;
-  if (is_broken(port))
+  if (uvch__port_is_broken(port))
     orphan(port);
   else
     settle(port, worked, now);
@@ -589,7 +588,7 @@ static int make(uv_loop_t* loop, struct uvch__port** out) {
 struct uvch__port* uvch__port_find(uv_loop_t* loop) {
   struct uvch__port* port = uvch__registry_find(loop);
 
-  if (port == NULL || !is_broken(port))
+  if (port == NULL || !uvch__port_is_broken(port))
     return port;
   orphan(port);
   return uvch__registry_find(loop); /* user code may have made another one meanwhile */

@@ -98,6 +98,9 @@ static inline int uvch__port_is_foreign(struct uvch__port* port) {
   return uv_is_closing(&port->wake->u.handle) || uv_is_closing((uv_handle_t*) &port->idle);
 }
 
+/* uvch__port_is_broken: the same with the handle that only the loop's thread knows. That thread. */
+int uvch__port_is_broken(struct uvch__port* port);
+
 /* uvch__port_is_stranded: 1 if it did so while the port was about to. The loop's thread. */
 int uvch__port_is_stranded(struct uvch__port* port);
 

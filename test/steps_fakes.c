@@ -59,6 +59,10 @@ static void expect_only_token(const struct uvch__endpoint* ep) {
     fake_on_post(ep);
 }
 
+int uvch__port_is_broken(struct uvch__port* port) {
+  return uvch__port_is_foreign(port);
+}
+
 int uvch__port_get(uv_loop_t* loop, struct uvch__port** port) {
   *port = &ports[loop - fake_loops];
   expect_owner(*port);
