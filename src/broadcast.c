@@ -3,10 +3,7 @@
  * A broadcast channel: its core, and its senders. */
 #include "broadcast.h"
 
-#include <string.h>
-
 #include "alloc.h"
-#include "group.h"
 
 uint64_t uvch__broadcast_first;
 
@@ -29,58 +26,77 @@ static int make_slots(struct uvch__broadcast* c) {
 }
 
 static void set_form(struct uvch__broadcast* c, size_t item_size, const uvch_broadcast_options_t* options) {
-  c->item_size = (uint32_t) item_size;
+  c->hub.item_size = (uint32_t) item_size;
   if (options != NULL) {
     c->policy = (unsigned char) options->policy;
-    c->copy = options->copy;
-    c->drop = options->drop;
-    c->arg = options->arg;
+    c->hub.copy = options->copy;
+    c->hub.drop = options->drop;
+    c->hub.arg = options->arg;
   }
-  c->has_nodes = item_size > UVCH__INLINE_MAX || c->copy != NULL || c->drop != NULL;
+  c->has_nodes = item_size > UVCH__INLINE_MAX || c->hub.copy != NULL || c->hub.drop != NULL;
   c->settles = c->has_nodes || c->policy == UVCH_BROADCAST_WAIT;
-  c->words = c->has_nodes ? 0 : (c->item_size + 7) / 8;
+  c->words = c->has_nodes ? 0 : (c->hub.item_size + 7) / 8;
 }
 
-static void release(struct uvch__broadcast* c) {
-  uvch__free(c->slots);
-  uvch__free((char*) c - c->slack);
+static void free_core(struct uvch__hub* h) {
+  uvch__free(uvch__broadcast_at(h)->slots);
+  uvch__hub_delete(h);
 }
+
+static void serve(struct uvch__hub* h) {
+  uvch__serve(uvch__broadcast_at(h), NULL);
+}
+
+static void call(uvch_req_t* req, int status) {
+  if (req->type == UVCH_BROADCAST_SEND)
+    ((uvch_broadcast_send_t*) req)->cb((uvch_broadcast_send_t*) req, status);
+  else
+    ((uvch_broadcast_closed_t*) req)->cb((uvch_broadcast_closed_t*) req, status);
+}
+
+static void nothing(struct uvch__group* g) {
+  (void) g;
+}
+
+static const struct uvch__hub_ops broadcast_ops = {
+    .group_size = sizeof(struct uvch__bgroup),
+    .join = uvch__bgroup_join,
+    .move = uvch__bgroup_move,
+    .link = uvch__bgroup_link,
+    .unlink = uvch__bgroup_unlink,
+    .serve = serve,
+    .let_go = uvch__node_unref,
+    .free = free_core,
+    .wait = uvch__bwait,
+    .cancel = uvch__bwait_cancel,
+    .refork = uvch__broadcast_refork,
+    .call = call,
+    .deliver = uvch__broadcast_deliver,
+    .settle = uvch__bgroup_settle,
+    .dry = uvch__broadcast_dry,
+    .has_more = uvch__broadcast_has_more,
+    .end_turn = nothing,
+    .linger = uvch__broadcast_linger,
+};
 
 /* The caller is its sender. */
 static struct uvch__broadcast* core_new(size_t item_size, size_t capacity, const uvch_broadcast_options_t* options) {
-  uint8_t slack;
-  struct uvch__broadcast* c = uvch__malloc_line(sizeof *c, &slack);
+  struct uvch__broadcast* c = uvch__hub_new(sizeof *c, &broadcast_ops);
 
   if (c == NULL)
     return NULL;
-  memset(c, 0, sizeof *c);
-  c->slack = slack;
   c->capacity = (uint32_t) capacity;
   set_form(c, item_size, options);
-  if (make_slots(c) != 0 || uvch__lock_init(&c->lock) != 0) {
-    release(c);
+  if (make_slots(c) != 0) {
+    uvch__hub_delete(&c->hub);
     return NULL;
   }
-  atomic_init(&c->tail, uvch__broadcast_first);
+  atomic_init(&c->hub.tail, uvch__broadcast_first);
   uvch__set_tail_index(c, uvch__broadcast_first, 0);
   c->kept = uvch__broadcast_first;
   c->min = uvch__broadcast_first;
-  c->strong = 1;
-  atomic_init(&c->refs, 1);
   uvch__list_init(&c->waiters);
-  uvch__list_init(&c->watchers);
   return c;
-}
-
-void uvch__broadcast_ref(struct uvch__broadcast* c) {
-  atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed); /* relaxed: the caller has one */
-}
-
-void uvch__broadcast_unref(struct uvch__broadcast* c) {
-  if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1) /* [Y6] */
-    return;
-  uvch__lock_destroy(&c->lock);
-  release(c);
 }
 
 static int check_options(const uvch_broadcast_options_t* options) {
@@ -102,7 +118,7 @@ int uvch_broadcast_init_ex(uv_loop_t* loop, uvch_broadcast_receiver_t* rx, uvch_
   if (rx != NULL)
     err = uvch__subscribe(c, loop, rx);
   if (err != 0)
-    uvch__broadcast_unref(c);
+    uvch__hub_unref(&c->hub);
   else
     tx->core = c;
   return err;
@@ -115,45 +131,13 @@ int uvch_broadcast_init(uv_loop_t* loop, uvch_broadcast_receiver_t* rx, uvch_bro
 
 /* Senders. */
 
-/* One more of some count, and a reference, if there are not too many, and there is one already if `needs_one`. */
-static int add(struct uvch__broadcast* c, uint32_t* count, int needs_one) {
-  int err = 0;
-
-  uvch__lock(&c->lock);
-  if (needs_one && *count == 0)
-    err = UV_EPIPE;
-  else if (*count >= UVCH__SENDERS_MAX)
-    err = UV_ENOMEM;
-  else
-    ++*count;
-  uvch__unlock(&c->lock);
-  if (err == 0)
-    uvch__broadcast_ref(c);
-  return err;
-}
-
-/* One less of the weak ones, or of the others. */
-static void put(struct uvch__broadcast* c, int is_weak) {
-  struct uvch__due due;
-
-  uvch__due_init(&due);
-  uvch__lock(&c->lock);
-  if (is_weak)
-    c->weak--;
-  else
-    uvch__put_strong(c, &due);
-  uvch__unlock(&c->lock);
-  uvch__due_do(c, &due);
-  uvch__broadcast_unref(c);
-}
-
 int uvch_broadcast_sender_clone(const uvch_broadcast_sender_t* tx, uvch_broadcast_sender_t* copy) {
   struct uvch__broadcast* c = uvch__broadcast_of(tx);
   int err;
 
   if (tx == NULL || copy == NULL)
     return UV_EINVAL;
-  err = c != NULL ? add(c, &c->strong, 0) : UV_EBADF;
+  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.strong, 0) : UV_EBADF;
   if (err == 0)
     copy->core = c;
   return err;
@@ -167,7 +151,7 @@ int uvch_broadcast_sender_close(uvch_broadcast_sender_t* tx) {
   c = uvch__ptr_take(&tx->core);
   if (c == NULL)
     return UV_EBADF;
-  put(c, 0);
+  uvch__hub_put(&c->hub, &c->hub.strong);
   return 0;
 }
 
@@ -181,7 +165,7 @@ int uvch_broadcast_sender_downgrade(const uvch_broadcast_sender_t* tx, uvch_broa
 
   if (tx == NULL || weak == NULL)
     return UV_EINVAL;
-  err = c != NULL ? add(c, &c->weak, 0) : UV_EBADF;
+  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.weak, 0) : UV_EBADF;
   if (err == 0)
     weak->core = c;
   return err;
@@ -193,7 +177,7 @@ int uvch_broadcast_weak_sender_upgrade(const uvch_broadcast_weak_sender_t* weak,
 
   if (weak == NULL || tx == NULL)
     return UV_EINVAL;
-  err = c != NULL ? add(c, &c->strong, 1) : UV_EBADF;
+  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.strong, 1) : UV_EBADF;
   if (err == 0)
     tx->core = c;
   return err;
@@ -205,7 +189,7 @@ int uvch_broadcast_weak_sender_clone(const uvch_broadcast_weak_sender_t* weak, u
 
   if (weak == NULL || copy == NULL)
     return UV_EINVAL;
-  err = c != NULL ? add(c, &c->weak, 0) : UV_EBADF;
+  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.weak, 0) : UV_EBADF;
   if (err == 0)
     copy->core = c;
   return err;
@@ -219,27 +203,18 @@ int uvch_broadcast_weak_sender_close(uvch_broadcast_weak_sender_t* weak) {
   c = uvch__ptr_take(&weak->core);
   if (c == NULL)
     return UV_EBADF;
-  put(c, 1);
+  uvch__hub_put(&c->hub, &c->hub.weak);
   return 0;
 }
 
 /* What can be asked. */
 
-static size_t read_count(struct uvch__broadcast* c, const uint32_t* count) {
-  size_t n;
-
-  uvch__lock(&c->lock);
-  n = *count;
-  uvch__unlock(&c->lock);
-  return n;
-}
-
 size_t uvch__strong_count(struct uvch__broadcast* c) {
-  return c != NULL ? read_count(c, &c->strong) : 0;
+  return c != NULL ? uvch__hub_count(&c->hub, &c->hub.strong) : 0;
 }
 
 size_t uvch__weak_count(struct uvch__broadcast* c) {
-  return c != NULL ? read_count(c, &c->weak) : 0;
+  return c != NULL ? uvch__hub_count(&c->hub, &c->hub.weak) : 0;
 }
 
 size_t uvch_broadcast_sender_strong_count(const uvch_broadcast_sender_t* tx) {
@@ -261,7 +236,7 @@ size_t uvch_broadcast_weak_sender_weak_count(const uvch_broadcast_weak_sender_t*
 size_t uvch_broadcast_sender_receiver_count(const uvch_broadcast_sender_t* tx) {
   struct uvch__broadcast* c = uvch__broadcast_of(tx);
 
-  return c != NULL ? read_count(c, &c->receivers) : 0;
+  return c != NULL ? uvch__hub_count(&c->hub, &c->hub.receivers) : 0;
 }
 
 size_t uvch_broadcast_sender_len(const uvch_broadcast_sender_t* tx) {
@@ -270,10 +245,10 @@ size_t uvch_broadcast_sender_len(const uvch_broadcast_sender_t* tx) {
 
   if (c == NULL)
     return 0;
-  uvch__lock(&c->lock);
-  uvch__group_look(c);
-  n = atomic_load_explicit(&c->tail, memory_order_relaxed) - c->min; /* relaxed: the lock is held */
-  uvch__unlock(&c->lock);
+  uvch__lock(&c->hub.lock);
+  uvch__bgroup_look(c);
+  n = atomic_load_explicit(&c->hub.tail, memory_order_relaxed) - c->min; /* relaxed: the lock is held */
+  uvch__unlock(&c->hub.lock);
   return n < c->capacity ? (size_t) n : c->capacity;
 }
 

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The core of a broadcast channel: what all ends share. Private, on the heap, counted.
- *
- * One lock, held for a bounded number of instructions, never over user code, an allocation or a system call. It orders all sends,
- * and a receiver that goes to sleep against them: senders take the groups that sleep out of the core under the lock, and post
- * them after it. Receivers of small messages read without it.
+ * The core of a broadcast channel, see hub.h for what it shares with others.
  *
  * Positions count messages, wrap around, and are compared by their difference. Where one of them is also a place in the ring, the
  * index goes along with it, since a capacity need not divide 2^64.
@@ -25,92 +21,67 @@
  * All other messages are nodes, counted: the ring has one reference, each reader one while it looks. A node is taken out of the
  * ring, under the lock, when all groups have passed it, or by the send that overwrites it.
  *
- * Edges:
+ * A group's `passed` is the position that no member is before. It is what the channel needs to know of it: for the room of those
+ * who wait, and for the life of nodes.
+ *
+ * Edges, and those of hub.h:
  *   [Y1] slot     number and words stored with release, under the lock; loaded with acquire by readers, without it
- *   [Y2] tail     stored with release before [Y1], under the lock; loaded with acquire by readers that have missed something
- *   [Y3] closed   stored with release, under the lock, after the last send; loaded with acquire by readers
  *   [Y4] passed   stored with release by a group's thread; loaded under the lock by who looks for room
  *   [Y5] waits    set under the lock before passed is loaded by who is going to wait; loaded after an exchange of passed by the
- *                 group. All four are seq_cst: so either who waits sees the room, or the group sees that somebody waits
- *   [Y6] refs     of cores, groups and nodes: decremented acq_rel, who makes it 0 sees what all others did
- * and the lock. */
+ *                 group. All four are seq_cst: so either who waits sees the room, or the group sees that somebody waits */
 #ifndef UVCH_SRC_BROADCAST_H
 #define UVCH_SRC_BROADCAST_H
 
-#include <uv.h>
 #include <uvch/broadcast.h>
 
-#include "atomic.h"
-#include "list.h"
-#include "lock.h"
+#include "group.h"
 
 #define UVCH__INLINE_MAX 128 /* bytes of a message that lies in its slot */
-#define UVCH__SENDERS_MAX (1u << 30)
-
-struct uvch__group;
-struct uvch__parker;
-
-/* A message that is not in its slot. */
-struct uvch__node {
-  struct uvch__node* next; /* of those that are to be let go */
-  atomic_size_t refs;
-  _Alignas(max_align_t) char item[];
-};
 
 struct uvch__broadcast {
+  struct uvch__hub hub;
   char* slots;
-  uint32_t item_size;
   uint32_t words; /* of a message in its slot; one more for its number, or for the node */
   uint32_t capacity;
   unsigned char policy;
   unsigned char has_nodes;
-  unsigned char settles; /* groups tell how far they are: somebody may wait for room, or messages are nodes */
-  uint8_t slack;         /* bytes between the allocation and this */
-  atomic_uchar closed;   /* no sender is left */
-  atomic_uchar waits;    /* somebody waits for room; changed under the lock */
-  uint32_t weak;         /* weak senders; under the lock */
-  uvch_copy_cb copy;
-  uvch_drop_cb drop;
-  void* arg;
-  struct uvch__group* groups; /* under the lock, as all that is not atomic from here on */
-
-  _Alignas(UVCH__LINE) atomic_uint_least64_t tail;
+  unsigned char settles;       /* groups tell how far they are: somebody may wait for room, or messages are nodes */
+  atomic_uchar waits;          /* somebody waits for room; changed under the lock */
+  uint32_t at_min;             /* how many groups were at min; under the lock, as the rest */
   atomic_uint_least64_t place; /* of the tail: the lower half of its position, and its index; in one, for a fork */
-  struct uvch__group* parked;  /* groups that sleep: their tokens are here */
   uint64_t kept;
-  uint64_t min;                /* no group was before it when it was last looked at */
-  struct uvch__group* slowest; /* one that was there; NULL: it has gone */
-  uint32_t receivers;
-  uint32_t at_min; /* how many groups were at min */
-  struct uvch__lock lock;
-  uint32_t strong;            /* senders, and requests that wait to send */
-  atomic_uint refs;           /* each sender, weak sender, group and request */
-  struct uvch__list waiters;  /* for room */
-  struct uvch__list watchers; /* for the end of the receivers */
+  uint64_t min;                 /* no group was before it when it was last looked at */
+  struct uvch__bgroup* slowest; /* one that was there; NULL: it has gone */
+  struct uvch__list waiters;    /* for room */
 };
 
-/* Who waits for room, or for the end of the receivers: a request or a thread. */
-struct uvch__bwaiter {
-  struct uvch__list queue;
-  void (*tell)(struct uvch__bwaiter* waiter); /* status is set; its last touch */
-  const void* item;
-  struct uvch__node* node;     /* the message, if it is one */
-  struct uvch__parker* parker; /* of a thread; NULL: it is a request */
-  int status;
-  unsigned char is_watcher;   /* waits for the end */
-  unsigned char is_queued;    /* under the lock */
-  unsigned char is_cancelled; /* of a request, its loop's */
+/* A group, and how far it is. */
+struct uvch__bgroup {
+  struct uvch__group group;
+  atomic_uint_least64_t passed; /* changed by its thread, under the lock where it goes back */
+  uint64_t settled;             /* passed, as the core last saw it; under the lock */
+
+  /* its thread's */
+  uint64_t second;    /* no other member is before this */
+  uint64_t told;      /* passed, as it was settled last */
+  uint32_t at_passed; /* members that are there */
+  uint32_t dry_index; /* of dry_at */
 };
 
 /* For tests: the position of the first message of channels that are made from now on. */
 extern uint64_t uvch__broadcast_first;
 
-static inline uint64_t uvch__tail_load(struct uvch__broadcast* c) {
-  return atomic_load_explicit(&c->tail, memory_order_acquire); /* [Y2] */
+static inline struct uvch__broadcast* uvch__broadcast_at(struct uvch__hub* h) {
+  return (struct uvch__broadcast*) h; /* its first member */
 }
 
-static inline int uvch__broadcast_is_closed(struct uvch__broadcast* c) {
-  return atomic_load_explicit(&c->closed, memory_order_acquire); /* [Y3] */
+static inline struct uvch__bgroup* uvch__bgroup_at(struct uvch__group* g) {
+  return (struct uvch__bgroup*) g; /* its first member */
+}
+
+/* The group's, and the receiver's. */
+static inline struct uvch__broadcast* uvch__bgroup_core(const struct uvch__bgroup* g) {
+  return uvch__broadcast_at(g->group.hub);
 }
 
 /* The index of the tail. The lock is held. */
@@ -132,45 +103,19 @@ static inline uint32_t uvch__index_add(const struct uvch__broadcast* c, uint32_t
   return index >= c->capacity ? index - c->capacity : index;
 }
 
-/* broadcast.c: life. */
-void uvch__broadcast_ref(struct uvch__broadcast* c);
-void uvch__broadcast_unref(struct uvch__broadcast* c);
-
-/* Counts of senders; 0 for NULL. Any thread. */
+/* broadcast.c: counts of senders; 0 for NULL. Any thread. */
 size_t uvch__strong_count(struct uvch__broadcast* c);
 size_t uvch__weak_count(struct uvch__broadcast* c);
 
 /* broadcast_recv.c: what every way to a new receiver comes to. As uvch_broadcast_subscribe(). */
 int uvch__subscribe(struct uvch__broadcast* c, uv_loop_t* loop, uvch_broadcast_receiver_t* rx);
 
-/* What is to be done once the lock is given up. */
-struct uvch__due {
-  struct uvch__group* groups; /* to be posted */
-  struct uvch__node* nodes;   /* to be let go, oldest first */
-  struct uvch__node** last;
-  struct uvch__list told; /* waiters to be told */
-};
-
-static inline void uvch__due_init(struct uvch__due* due) {
-  due->groups = NULL;
-  due->nodes = NULL;
-  due->last = &due->nodes;
-  uvch__list_init(&due->told);
-}
-
-/* uvch__due_do: does it. May run user code. */
-void uvch__due_do_all(struct uvch__broadcast* c, struct uvch__due* due);
-static inline void uvch__due_do(struct uvch__broadcast* c, struct uvch__due* due) {
-  if (due->groups != NULL || due->nodes != NULL || !uvch__list_is_empty(&due->told))
-    uvch__due_do_all(c, due);
-}
-
 /* broadcast_ring.c: the messages. */
 
 /* uvch__node_new: with one reference; NULL: no memory. uvch__node_unref: the last one ends the value, which may run user code.
  * uvch__node_free: the value is the caller's again. */
 struct uvch__node* uvch__node_new(struct uvch__broadcast* c, const void* item);
-void uvch__node_unref(struct uvch__broadcast* c, struct uvch__node* node);
+void uvch__node_unref(struct uvch__hub* h, struct uvch__node* node);
 void uvch__node_free(struct uvch__node* node);
 
 /* uvch__ring_put: the next message, in its slot or as a node that holds it already. The lock is held. */
@@ -202,7 +147,7 @@ static inline int uvch__ring_has(struct uvch__broadcast* c, uint32_t index, uint
   uint64_t number;
 
   if (c->has_nodes)
-    return uvch__tail_load(c) != position;
+    return uvch__tail_load(&c->hub) != position;
   number = atomic_load_explicit(uvch__broadcast_slot(c, index), memory_order_acquire); /* [Y1] */
   return (int64_t) (number - uvch__slot_number(position)) >= 0;
 }
@@ -233,32 +178,71 @@ enum uvch__found uvch__ring_pin(struct uvch__broadcast* c, const uvch_broadcast_
 /* uvch__ring_gap: how many messages a receiver has missed that has found a gap; at least 1. */
 uint64_t uvch__ring_gap(struct uvch__broadcast* c, const uvch_broadcast_receiver_t* rx);
 
-/* broadcast_send.c: those who wait. */
+/* broadcast_send.c */
 
 /* uvch__serve: who waits for room, or for the end of the receivers, gets it if it is there; nodes that all have passed go. `g` is
- * a group that has got on, in its thread, or NULL. Takes the lock; may run user code. */
-void uvch__serve(struct uvch__broadcast* c, struct uvch__group* g);
+ * a group that has got on, or lost a member, in its thread, or NULL. Takes the lock; may run user code. */
+void uvch__serve(struct uvch__broadcast* c, struct uvch__bgroup* g);
 
-/* uvch__take_parked: groups that sleep are to be posted. The lock is held. */
-void uvch__take_all_parked(struct uvch__broadcast* c, struct uvch__due* due);
-static inline void uvch__take_parked(struct uvch__broadcast* c, struct uvch__due* due) {
-  if (c->parked != NULL) /* or they are due already */
-    uvch__take_all_parked(c, due);
+/* uvch__bwait: as if its message were sent, but instead of UV_EAGAIN the waiter queues, and will be told, and is a sender until
+ * then if it is a request. uvch__bwait_cancel: 1: it will not be told. */
+int uvch__bwait(struct uvch__hub* h, struct uvch__waiter* waiter);
+int uvch__bwait_cancel(struct uvch__hub* h, struct uvch__waiter* waiter);
+
+/* uvch__broadcast_refork: in a forked child: what another thread was in the middle of, and no threads that wait for room. */
+void uvch__broadcast_refork(struct uvch__hub* h);
+
+/* broadcast_group.c: how far groups are. */
+
+void uvch__bgroup_join(struct uvch__group* g, uvch_handle_t* member);
+void uvch__bgroup_move(struct uvch__group* g, struct uvch__group* to, uvch_handle_t* member);
+void uvch__bgroup_link(struct uvch__group* g);
+void uvch__bgroup_unlink(struct uvch__group* g);
+
+/* uvch__bgroup_remove: a member leaves; what it has not read is not for it any more, which uvch__serve() has to know, with its
+ * group. uvch__bgroup_leave: both. May run user code. */
+void uvch__bgroup_remove(uvch_broadcast_receiver_t* rx);
+void uvch__bgroup_leave(uvch_broadcast_receiver_t* rx);
+
+/* uvch__bgroup_advance: a member has had `n` messages, or missed them. */
+void uvch__bgroup_passed(struct uvch__bgroup* g);
+static inline void uvch__bgroup_advance(struct uvch__bgroup* g, uvch_broadcast_receiver_t* rx, uint64_t n) {
+  struct uvch__broadcast* c = uvch__bgroup_core(g);
+  uint64_t passed = atomic_load_explicit(&g->passed, memory_order_relaxed); /* relaxed: our own */
+  int is_slowest = rx->cursor == passed;
+
+  rx->cursor += n;
+  rx->index = uvch__index_add(c, rx->index, n < c->capacity ? (uint32_t) n : (uint32_t) (n % c->capacity));
+  if (!is_slowest)
+    return;
+  if (--g->at_passed > 0) {
+    if ((int64_t) (g->second - rx->cursor) > 0)
+      g->second = rx->cursor;
+  } else if ((int64_t) (g->second - rx->cursor) > 0) {
+    g->at_passed = 1;
+    atomic_store_explicit(&g->passed, rx->cursor, memory_order_release); /* [Y4] */
+  } else {
+    uvch__bgroup_passed(g);
+  }
 }
 
-/* uvch__put_strong: one sender less; the last one is the end. The lock is held. */
-void uvch__put_strong(struct uvch__broadcast* c, struct uvch__due* due);
+/* uvch__bgroup_gap: a member has found a gap: it goes on behind it, or, if that is the policy, it is removed. What it is to be
+ * told: how many messages it has missed, or UV_ECONNABORTED. */
+int uvch__bgroup_gap(uvch_broadcast_receiver_t* rx);
 
-/* uvch__may_send: what a send would say now: 0 or an error. So a message that is to be a node is not made for nothing. Takes the
- * lock. */
-int uvch__may_send(struct uvch__broadcast* c);
+/* uvch__bgroup_settle: the core is told how far the group is, if it wants to know. May run user code. */
+void uvch__bgroup_settle(struct uvch__group* g);
 
-/* uvch__bwait: as if its message were sent, but instead of UV_EAGAIN the waiter queues, and will be told. A watcher queues if
- * there is a receiver, else 0. uvch__bwait_cancel: 1: it will not be told. */
-int uvch__bwait(struct uvch__broadcast* c, struct uvch__bwaiter* waiter);
-int uvch__bwait_cancel(struct uvch__broadcast* c, struct uvch__bwaiter* waiter);
+/* uvch__bgroup_note: the same, without more. The lock is held. */
+void uvch__bgroup_note(struct uvch__bgroup* g);
 
-/* uvch__broadcast_refork: in a forked child: a new lock, and no threads that wait. */
-void uvch__broadcast_refork(struct uvch__broadcast* c);
+/* uvch__bgroup_look: how far the slowest group is. The lock is held. Any thread. */
+void uvch__bgroup_look(struct uvch__broadcast* c);
+
+/* broadcast_turn.c */
+int uvch__broadcast_deliver(struct uvch__turn* t, uvch_handle_t* member);
+void uvch__broadcast_dry(struct uvch__group* g, const uvch_handle_t* member);
+int uvch__broadcast_has_more(struct uvch__group* g);
+int uvch__broadcast_linger(struct uvch__turn* t);
 
 #endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The receiver of a broadcast channel: its loop, start and stop, calls that take messages, close. */
-#include "group.h"
-#include "handle.h"
+#include "broadcast.h"
 #include "item.h"
 #include "parker.h"
 
@@ -16,28 +15,19 @@ static int check(const uvch_broadcast_receiver_t* rx) {
 }
 
 static struct uvch__broadcast* core_of(const uvch_broadcast_receiver_t* rx) {
-  return check(rx) == 0 ? ((struct uvch__group*) rx->core)->core : NULL;
+  return check(rx) == 0 ? uvch__bgroup_core(rx->core) : NULL;
 }
 
 /* Making one. */
 
 int uvch__subscribe(struct uvch__broadcast* c, uv_loop_t* loop, uvch_broadcast_receiver_t* rx) {
-  struct uvch__port* port = NULL;
-  struct uvch__group* g;
-  int err = loop != NULL ? uvch__port_get(loop, &port) : 0;
+  int err = uvch__group_subscribe(&c->hub, loop, (uvch_handle_t*) rx, UVCH_BROADCAST_RECEIVER);
 
   if (err != 0)
     return err;
-  g = uvch__group_get(c, port);
-  if (g == NULL)
-    return UV_ENOMEM;
-  uvch__handle_init((uvch_handle_t*) rx, UVCH_BROADCAST_RECEIVER, NULL);
   rx->recv_cb = NULL;
   rx->recv_many_cb = NULL;
   rx->missed = 0;
-  uvch__group_join(g, rx);
-  if (port != NULL)
-    uvch__handle_attach((uvch_handle_t*) rx, port);
   return 0;
 }
 
@@ -56,10 +46,8 @@ int uvch_broadcast_resubscribe(uv_loop_t* loop, uvch_broadcast_receiver_t* rx, c
 }
 
 static void attach(uvch_handle_t* handle, struct uvch__port* port) {
-  uvch_broadcast_receiver_t* rx = (uvch_broadcast_receiver_t*) handle;
-
-  if (rx->core != NULL)
-    uvch__group_attach(rx, port);
+  if (handle->core != NULL)
+    uvch__group_attach(handle, port);
   uvch__handle_attach(handle, port);
 }
 
@@ -67,14 +55,12 @@ static void close_receiver(uvch_handle_t* handle) {
   uvch_broadcast_receiver_t* rx = (uvch_broadcast_receiver_t*) handle;
 
   if (rx->core != NULL)
-    uvch__group_leave(rx);
+    uvch__bgroup_leave(rx);
 }
 
 static void refork(uvch_handle_t* handle) {
-  uvch_broadcast_receiver_t* rx = (uvch_broadcast_receiver_t*) handle;
-
-  if (rx->core != NULL)
-    uvch__group_refork(rx);
+  if (handle->core != NULL)
+    uvch__group_refork(handle);
 }
 
 const struct uvch__handle_ops uvch__broadcast_handle = {attach, close_receiver, refork};
@@ -82,7 +68,6 @@ const struct uvch__handle_ops uvch__broadcast_handle = {attach, close_receiver, 
 /* Callbacks. */
 
 static int start(uvch_broadcast_receiver_t* rx, uvch_broadcast_recv_cb cb, size_t max, uvch_broadcast_recv_many_cb many_cb) {
-  struct uvch__group* g;
   int err = (cb == NULL && many_cb == NULL) || max == 0 ? UV_EINVAL : check(rx);
 
   if (err != 0)
@@ -95,12 +80,7 @@ static int start(uvch_broadcast_receiver_t* rx, uvch_broadcast_recv_cb cb, size_
   rx->recv_many_cb = many_cb;
   rx->recv_max = max < UINT32_MAX ? (uint32_t) max : UINT32_MAX;
   uvch__handle_set_active((uvch_handle_t*) rx, 1);
-  g = rx->core;
-  if (g->hand != rx) { /* else it is in its callback */
-    uvch__list_remove(uvch__member_link(rx));
-    uvch__list_append(&g->ready, uvch__member_link(rx));
-  }
-  uvch__group_wake(g);
+  uvch__group_start((uvch_handle_t*) rx);
   return 0;
 }
 
@@ -128,57 +108,57 @@ int uvch_broadcast_recv_stop(uvch_broadcast_receiver_t* rx) {
 static int copy_out(struct uvch__broadcast* c, void* item, struct uvch__node* node) {
   int err = 0;
 
-  if (c->copy != NULL)
-    err = c->copy(item, node->item, c->arg);
+  if (c->hub.copy != NULL)
+    err = c->hub.copy(item, node->item, c->hub.arg);
   else
-    uvch__item_copy(item, node->item, c->item_size);
-  uvch__node_unref(c, node);
+    uvch__item_copy(item, node->item, c->hub.item_size);
+  uvch__node_unref(&c->hub, node);
   return err > 0 ? UV_EINVAL : err; /* above 0 would be a gap */
 }
 
-static int take_node(struct uvch__group* g, uvch_broadcast_receiver_t* rx, void* item, enum uvch__found* found) {
+static int take_node(struct uvch__bgroup* g, uvch_broadcast_receiver_t* rx, void* item, enum uvch__found* found) {
   struct uvch__node* node;
   uint32_t one = 1;
   int err;
 
-  *found = uvch__ring_pin(g->core, rx, &node, &one);
+  *found = uvch__ring_pin(uvch__bgroup_core(g), rx, &node, &one);
   if (*found != UVCH__FOUND)
     return 0;
-  uvch__group_ref(g); /* a copy or drop function may close the receiver */
-  uvch__group_advance(g, rx, 1);
-  uvch__group_settle(g);
-  err = copy_out(g->core, item, node);
-  uvch__group_unref(g);
+  uvch__group_ref(&g->group); /* a copy or drop function may close the receiver */
+  uvch__bgroup_advance(g, rx, 1);
+  uvch__bgroup_settle(&g->group);
+  err = copy_out(uvch__bgroup_core(g), item, node);
+  uvch__group_unref(&g->group);
   return err;
 }
 
-static int take_from_slot(struct uvch__group* g, uvch_broadcast_receiver_t* rx, void* item, enum uvch__found* found) {
+static int take_from_slot(struct uvch__bgroup* g, uvch_broadcast_receiver_t* rx, void* item, enum uvch__found* found) {
   uint64_t words[UVCH__INLINE_MAX / 8];
 
-  *found = uvch__ring_read(g->core, rx, 0, words);
+  *found = uvch__ring_read(uvch__bgroup_core(g), rx, 0, words);
   if (*found != UVCH__FOUND)
     return 0;
-  uvch__group_advance(g, rx, 1);
-  uvch__item_copy(item, words, g->core->item_size);
-  uvch__group_settle(g);
+  uvch__bgroup_advance(g, rx, 1);
+  uvch__item_copy(item, words, uvch__bgroup_core(g)->hub.item_size);
+  uvch__bgroup_settle(&g->group);
   return 0;
 }
 
-static int take_gap(struct uvch__group* g, uvch_broadcast_receiver_t* rx) {
+static int take_gap(struct uvch__bgroup* g, uvch_broadcast_receiver_t* rx) {
   int status;
 
-  uvch__group_ref(g); /* it may be its last member */
-  status = uvch__group_gap(rx);
-  uvch__serve(g->core, NULL);
-  uvch__group_unref(g);
+  uvch__group_ref(&g->group); /* it may be its last member */
+  status = uvch__bgroup_gap(rx);
+  uvch__serve(uvch__bgroup_core(g), g);
+  uvch__group_unref(&g->group);
   return status;
 }
 
 /* UV_EAGAIN: there is nothing, or so says a copy function; that differs in `found`. */
 static int take(uvch_broadcast_receiver_t* rx, void* item, enum uvch__found* found) {
-  struct uvch__group* g = rx->core;
-  int is_closed = uvch__broadcast_is_closed(g->core); /* before the look: nothing comes after it */
-  int status = g->core->has_nodes ? take_node(g, rx, item, found) : take_from_slot(g, rx, item, found);
+  struct uvch__bgroup* g = rx->core;
+  int is_closed = uvch__hub_is_closed(g->group.hub); /* before the look: nothing comes after it */
+  int status = uvch__bgroup_core(g)->has_nodes ? take_node(g, rx, item, found) : take_from_slot(g, rx, item, found);
 
   if (*found == UVCH__NOTHING)
     return is_closed ? UV_EOF : UV_EAGAIN;
@@ -192,9 +172,9 @@ static int check_item(const uvch_broadcast_receiver_t* rx, const void* item) {
   if (err != 0)
     return err;
   c = core_of(rx);
-  if (item == NULL && c->item_size > 0)
+  if (item == NULL && c->hub.item_size > 0)
     return UV_EINVAL;
-  return c->drop != NULL && c->copy == NULL ? UV_ENOTSUP : 0;
+  return c->hub.drop != NULL && c->hub.copy == NULL ? UV_ENOTSUP : 0;
 }
 
 int uvch_broadcast_try_recv(uvch_broadcast_receiver_t* rx, void* item) {
@@ -202,32 +182,6 @@ int uvch_broadcast_try_recv(uvch_broadcast_receiver_t* rx, void* item) {
   int err = check_item(rx, item);
 
   return err != 0 ? err : take(rx, item, &found);
-}
-
-/* Sleeps until posted. 0: look again. */
-static int sleep_until(struct uvch__group* g, uint64_t cursor, uint64_t deadline) {
-  struct uvch__parker* p = uvch__parker_new();
-  int err = 0;
-
-  if (p == NULL)
-    return UV_ENOMEM;
-  uvch__parker_ref(p);
-  if (uvch__home_arm(&g->home, p))
-    g->has_token = 1;
-  g->dry_at = cursor;
-  if (g->has_token)
-    g->has_token = !uvch__group_park(g);
-  if (!g->has_token) {
-    err = uvch__parker_wait(p, deadline);
-    if (err != 0 && uvch__group_unpark(g))
-      g->has_token = 1;
-  }
-  if (uvch__home_disarm(&g->home))
-    g->has_token = 1;
-  else
-    uvch__parker_unref(p); /* nobody will wake it */
-  uvch__parker_unref(p);
-  return err;
 }
 
 int uvch_broadcast_recv_timedwait(uvch_broadcast_receiver_t* rx, void* item, uint64_t timeout) {
@@ -246,7 +200,7 @@ int uvch_broadcast_recv_timedwait(uvch_broadcast_receiver_t* rx, void* item, uin
     return UV_ETIMEDOUT;
   deadline = uvch__parker_deadline(timeout);
   for (;;) {
-    int slept = sleep_until(rx->core, rx->cursor, deadline);
+    int slept = uvch__group_sleep(rx->core, rx->cursor, deadline);
     err = take(rx, item, &found); /* also after the time: what came is not left behind */
     if (found != UVCH__NOTHING || err != UV_EAGAIN)
       return err;
@@ -272,7 +226,7 @@ static int is_too_slow(const struct uvch__broadcast* c, uint64_t behind) {
 
 size_t uvch_broadcast_receiver_len(const uvch_broadcast_receiver_t* rx) {
   struct uvch__broadcast* c = core_of(rx);
-  uint64_t n = c != NULL ? uvch__tail_load(c) - rx->cursor : 0;
+  uint64_t n = c != NULL ? uvch__tail_load(&c->hub) - rx->cursor : 0;
 
   if (c == NULL || is_too_slow(c, n))
     return 0;
@@ -286,7 +240,7 @@ int uvch_broadcast_receiver_is_empty(const uvch_broadcast_receiver_t* rx) {
 int uvch_broadcast_receiver_is_closed(const uvch_broadcast_receiver_t* rx) {
   struct uvch__broadcast* c = core_of(rx);
 
-  return c == NULL || uvch__broadcast_is_closed(c) || is_too_slow(c, uvch__tail_load(c) - rx->cursor);
+  return c == NULL || uvch__hub_is_closed(&c->hub) || is_too_slow(c, uvch__tail_load(&c->hub) - rx->cursor);
 }
 
 int uvch_broadcast_receiver_same_channel(const uvch_broadcast_receiver_t* a, const uvch_broadcast_receiver_t* b) {

@@ -1,30 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "group.h"
 
-#include <limits.h>
-
 #include "alloc.h"
-#include "handle.h"
-
-static uint64_t passed_of(struct uvch__group* g) {
-  return atomic_load_explicit(&g->passed, memory_order_relaxed); /* relaxed: our own, or the lock is held */
-}
 
 /* Life. */
 
-static struct uvch__group* group_new(struct uvch__broadcast* c, struct uvch__port* port) {
-  struct uvch__group* g = uvch__calloc(1, sizeof *g);
+static struct uvch__group* group_new(struct uvch__hub* h, struct uvch__port* port) {
+  struct uvch__group* g = uvch__calloc(1, h->ops->group_size);
 
   if (g == NULL)
     return NULL;
   g->ep.ops = &uvch__group_ops;
-  g->core = c;
+  g->hub = h;
   atomic_init(&g->refs, 2); /* the members, the token */
   g->has_token = 1;
   uvch__list_init(&g->ready);
   uvch__list_init(&g->idle);
   uvch__list_init(&g->stopped);
-  uvch__broadcast_ref(c);
+  uvch__hub_ref(h);
   if (port != NULL)
     uvch__home_attach(&g->home, port);
   return g;
@@ -40,80 +33,16 @@ void uvch__group_unref(struct uvch__group* g) {
   if (atomic_fetch_sub_explicit(&g->refs, 1, memory_order_acq_rel) != 1) /* [Y6] */
     return;
   port = uvch__home_port(&g->home);
-  uvch__broadcast_unref(g->core);
+  uvch__hub_unref(g->hub);
   uvch__free(g);
   if (port != NULL)
     uvch__port_unref(port);
 }
 
-/* How far groups are. */
-
-#define FAR_AHEAD ((uint64_t) 1 << 62) /* of all positions that will ever be */
-
-static void count_in(struct uvch__group* g, uint64_t cursor, uint64_t* passed) {
-  if (g->at_passed == 0 || (int64_t) (cursor - *passed) < 0) {
-    g->second = g->at_passed == 0 ? cursor + FAR_AHEAD : *passed;
-    *passed = cursor;
-    g->at_passed = 1;
-  } else if (cursor == *passed) {
-    g->at_passed++;
-  } else if ((int64_t) (cursor - g->second) < 0) {
-    g->second = cursor;
-  }
-}
-
-static void count_list(struct uvch__group* g, struct uvch__list* list, uint64_t* passed) {
-  struct uvch__list* l;
-
-  for (l = list->next; l != list; l = l->next)
-    count_in(g, uvch__member_at(l)->cursor, passed);
-}
-
-/* Looks at all members: the slowest ones have got on past another, or have left. */
-void uvch__group_passed(struct uvch__group* g) {
-  uint64_t passed = 0;
-
-  g->at_passed = 0;
-  if (g->hand != NULL)
-    count_in(g, g->hand->cursor, &passed);
-  count_list(g, &g->ready, &passed);
-  count_list(g, &g->idle, &passed);
-  count_list(g, &g->stopped, &passed);
-  atomic_store_explicit(&g->passed, passed, memory_order_release); /* [Y4] */
-}
-
-void uvch__group_look(struct uvch__broadcast* c) {
-  struct uvch__group* g;
-
-  c->at_min = 0;
-  c->slowest = NULL;
-  c->min = atomic_load_explicit(&c->tail, memory_order_relaxed); /* relaxed: the lock is held */
-  for (g = c->groups; g != NULL; g = g->next) {
-    g->settled = atomic_load_explicit(&g->passed, memory_order_seq_cst); /* [Y4] [Y5] */
-    if ((int64_t) (g->settled - c->min) < 0) {
-      c->min = g->settled;
-      c->at_min = 0;
-    }
-    if (g->settled == c->min) {
-      c->slowest = g;
-      c->at_min++;
-    }
-  }
-}
-
-void uvch__group_note(struct uvch__group* g) {
-  struct uvch__broadcast* c = g->core;
-  uint64_t was = g->settled;
-
-  g->settled = passed_of(g);
-  if (g->is_linked && was != g->settled && was == c->min && --c->at_min == 0)
-    uvch__group_look(c);
-}
-
 /* Which groups a channel has. The lock is held. */
 
-static struct uvch__group* find(struct uvch__broadcast* c, struct uvch__port* port) {
-  struct uvch__group* g = c->groups;
+static struct uvch__group* find(struct uvch__hub* h, struct uvch__port* port) {
+  struct uvch__group* g = h->groups;
 
   while (g != NULL && uvch__home_port(&g->home) != port)
     g = g->next;
@@ -121,21 +50,17 @@ static struct uvch__group* find(struct uvch__broadcast* c, struct uvch__port* po
 }
 
 static void link_in(struct uvch__group* g) {
-  struct uvch__broadcast* c = g->core;
+  struct uvch__hub* h = g->hub;
 
-  g->settled = passed_of(g);
-  g->next = c->groups;
-  c->groups = g;
+  g->next = h->groups;
+  h->groups = g;
   g->is_linked = 1;
-  if (g->next == NULL)
-    uvch__group_look(c);
-  else if (g->settled == c->min)
-    c->at_min++;
+  h->ops->link(g);
 }
 
 static void unlink_from(struct uvch__group* g) {
-  struct uvch__broadcast* c = g->core;
-  struct uvch__group** at = &c->groups;
+  struct uvch__hub* h = g->hub;
+  struct uvch__group** at = &h->groups;
 
   if (!g->is_linked)
     return;
@@ -143,18 +68,15 @@ static void unlink_from(struct uvch__group* g) {
     at = &(*at)->next;
   *at = g->next;
   g->is_linked = 0;
-  if (c->slowest == g)
-    c->slowest = NULL;
-  if (g->settled == c->min && --c->at_min == 0)
-    uvch__group_look(c);
+  h->ops->unlink(g);
 }
 
 static void unlink_from_parked(struct uvch__group* g) {
-  struct uvch__broadcast* c = g->core;
-  struct uvch__group* before = c->parked;
+  struct uvch__hub* h = g->hub;
+  struct uvch__group* before = h->parked;
 
   if (before == g) {
-    c->parked = uvch__next_parked(g);
+    h->parked = uvch__next_parked(g);
     return;
   }
   while (before != NULL && uvch__next_parked(before) != g)
@@ -172,52 +94,55 @@ static int unpark(struct uvch__group* g) {
   return 1;
 }
 
-int uvch__group_runs_here(struct uvch__broadcast* c) {
+int uvch__group_runs_here(struct uvch__hub* h) {
   struct uvch__group* g;
   struct uvch__port* port;
   int here = 0;
 
-  uvch__lock(&c->lock);
-  for (g = c->groups; g != NULL && !here; g = g->next) {
+  uvch__lock(&h->lock);
+  for (g = h->groups; g != NULL && !here; g = g->next) {
     port = uvch__home_port(&g->home);
     here = port != NULL && uvch__port_runs_here(port);
   }
-  uvch__unlock(&c->lock);
+  uvch__unlock(&h->lock);
   return here;
 }
 
 /* Members. */
 
-struct uvch__group* uvch__group_get(struct uvch__broadcast* c, struct uvch__port* port) {
+/* The group of `port`, made if there is none; without a port always a new one. NULL: no memory. */
+static struct uvch__group* group_get(struct uvch__hub* h, struct uvch__port* port) {
   struct uvch__group* g = NULL;
 
   if (port != NULL) { /* only this thread makes and ends its groups */
-    uvch__lock(&c->lock);
-    g = find(c, port);
-    uvch__unlock(&c->lock);
+    uvch__lock(&h->lock);
+    g = find(h, port);
+    uvch__unlock(&h->lock);
   }
-  return g != NULL ? g : group_new(c, port);
+  return g != NULL ? g : group_new(h, port);
 }
 
-void uvch__group_join(struct uvch__group* g, uvch_broadcast_receiver_t* rx) {
-  struct uvch__broadcast* c = g->core;
+int uvch__group_subscribe(struct uvch__hub* h, uv_loop_t* loop, uvch_handle_t* member, uvch_handle_type type) {
+  struct uvch__port* port = NULL;
+  struct uvch__group* g;
+  int err = loop != NULL ? uvch__port_get(loop, &port) : 0;
 
-  uint64_t passed;
-
-  uvch__lock(&c->lock);
-  rx->cursor = atomic_load_explicit(&c->tail, memory_order_relaxed); /* relaxed: the lock is held */
-  rx->index = uvch__tail_index(c);
-  passed = passed_of(g);
-  count_in(g, rx->cursor, &passed);
-  if (g->members++ == 0) {
-    atomic_store_explicit(&g->passed, passed, memory_order_release); /* [Y4] */
-    g->told = passed;
+  if (err != 0)
+    return err;
+  g = group_get(h, port);
+  if (g == NULL)
+    return UV_ENOMEM;
+  uvch__handle_init(member, type, g);
+  uvch__lock(&h->lock);
+  h->ops->join(g, member);
+  if (g->members++ == 0)
     link_in(g);
-  }
-  c->receivers++;
-  uvch__unlock(&c->lock);
-  uvch__list_append(&g->stopped, uvch__member_link(rx));
-  rx->core = g;
+  h->receivers++;
+  uvch__unlock(&h->lock);
+  uvch__list_append(&g->stopped, uvch__member_link(member));
+  if (port != NULL)
+    uvch__handle_attach(member, port);
+  return 0;
 }
 
 /* The group has no members any more, and is not in the core. `token`: it was there. */
@@ -236,133 +161,101 @@ static void end(struct uvch__group* g, int token) {
   uvch__group_unref(g); /* the members' */
 }
 
-void uvch__group_remove(uvch_broadcast_receiver_t* rx) {
-  struct uvch__group* g = rx->core;
-  struct uvch__broadcast* c = g->core;
+void uvch__group_remove(uvch_handle_t* member) {
+  struct uvch__group* g = member->core;
+  struct uvch__hub* h = g->hub;
   int token = 0;
   int is_last;
 
-  rx->core = NULL;
-  uvch__list_remove(uvch__member_link(rx));
-  if (g->hand == rx)
+  member->core = NULL;
+  uvch__list_remove(uvch__member_link(member));
+  if (g->hand == member)
     g->hand = NULL;
-  if (rx->cursor == passed_of(g) && --g->at_passed == 0 && g->members > 1)
-    uvch__group_passed(g);
-  uvch__lock(&c->lock);
+  uvch__lock(&h->lock);
   if (g->is_linked)
-    c->receivers--;
+    h->receivers--;
   is_last = --g->members == 0;
   if (is_last) {
     unlink_from(g);
     token = unpark(g);
-  } else {
-    uvch__group_note(g);
   }
-  uvch__unlock(&c->lock);
+  uvch__unlock(&h->lock);
   if (is_last)
     end(g, token);
 }
 
-void uvch__group_leave(uvch_broadcast_receiver_t* rx) {
-  struct uvch__group* g = rx->core;
-
-  uvch__group_ref(g);
-  uvch__group_remove(rx);
-  uvch__serve(g->core, NULL);
-  uvch__group_unref(g);
-}
-
 /* From a group of its own to the one of the loop. The lock is held. 1: the token was in the core. */
-static int move(struct uvch__group* g, struct uvch__group* to, uvch_broadcast_receiver_t* rx) {
-  uint64_t passed = passed_of(to);
-
-  count_in(to, rx->cursor, &passed);
-  atomic_store_explicit(&to->passed, passed, memory_order_release); /* [Y4] */
-  if ((int64_t) (to->told - passed) > 0)
-    to->told = passed;
+static int move(struct uvch__group* g, struct uvch__group* to, uvch_handle_t* member) {
   to->members++;
   g->members = 0;
   unlink_from(g);
-  uvch__group_look(g->core);
+  g->hub->ops->move(g, to, member);
   return unpark(g);
 }
 
-void uvch__group_attach(uvch_broadcast_receiver_t* rx, struct uvch__port* port) {
-  struct uvch__group* g = rx->core;
+void uvch__group_attach(uvch_handle_t* member, struct uvch__port* port) {
+  struct uvch__group* g = member->core;
   struct uvch__group* to;
   int token = 0;
 
-  uvch__lock(&g->core->lock);
-  to = find(g->core, port);
+  uvch__lock(&g->hub->lock);
+  to = find(g->hub, port);
   if (to != NULL)
-    token = move(g, to, rx);
-  uvch__unlock(&g->core->lock);
+    token = move(g, to, member);
+  uvch__unlock(&g->hub->lock);
   if (to != NULL) {
-    uvch__list_remove(uvch__member_link(rx));
-    uvch__list_append(&to->stopped, uvch__member_link(rx));
-    rx->core = to;
+    uvch__list_remove(uvch__member_link(member));
+    uvch__list_append(&to->stopped, uvch__member_link(member));
+    member->core = to;
     end(g, token);
   } else if (uvch__home_attach(&g->home, port)) {
     g->has_token = 1;
   }
 }
 
-int uvch__group_gap(uvch_broadcast_receiver_t* rx) {
-  struct uvch__group* g = rx->core;
-  uint64_t missed = uvch__ring_gap(g->core, rx);
+/* Its loop is gone. Any thread. The token's reference is let go. */
+static void cut(struct uvch__endpoint* ep) {
+  struct uvch__group* g = UVCH__CONTAINER(ep, struct uvch__group, ep);
+  struct uvch__hub* h = g->hub;
 
-  if (g->core->policy == UVCH_BROADCAST_DISCONNECT) {
-    uvch__handle_set_active((uvch_handle_t*) rx, 0);
-    rx->flags |= UVCH__CUT;
-    uvch__group_remove(rx);
-    return UV_ECONNABORTED;
-  }
-  rx->missed = missed;
-  uvch__group_advance(g, rx, missed);
-  return missed < INT_MAX ? (int) missed : INT_MAX;
-}
-
-void uvch__group_cut(struct uvch__group* g) {
-  struct uvch__broadcast* c = g->core;
-
-  uvch__lock(&c->lock);
+  uvch__lock(&h->lock);
   if (g->is_linked)
-    c->receivers -= g->members;
+    h->receivers -= g->members;
   unlink_from(g);
-  uvch__unlock(&c->lock);
-  uvch__serve(c, NULL);
+  uvch__unlock(&h->lock);
+  h->ops->serve(h);
   uvch__group_unref(g); /* the token's */
 }
 
 /* The token. */
 
 int uvch__group_park(struct uvch__group* g) {
-  struct uvch__broadcast* c = g->core;
+  struct uvch__hub* h = g->hub;
   int parks;
 
-  uvch__lock(&c->lock);
-  parks =
-      atomic_load_explicit(&c->tail, memory_order_relaxed) == g->dry_at && !uvch__broadcast_is_closed(c); /* relaxed: the lock */
+  uvch__lock(&h->lock);
+  parks = atomic_load_explicit(&h->tail, memory_order_relaxed) == g->dry_at && !uvch__hub_is_closed(h); /* relaxed: the lock */
   if (parks) {
-    g->ep.next = (uintptr_t) c->parked;
-    c->parked = g;
+    g->ep.next = (uintptr_t) h->parked;
+    h->parked = g;
     g->is_parked = 1;
   }
-  uvch__unlock(&c->lock);
+  uvch__unlock(&h->lock);
   return parks;
 }
 
-int uvch__group_unpark(struct uvch__group* g) {
+/* Takes it back. 0: a poster has it, or the port. */
+static int take_back(struct uvch__group* g) {
   int token;
 
-  uvch__lock(&g->core->lock);
+  uvch__lock(&g->hub->lock);
   token = unpark(g);
-  uvch__unlock(&g->core->lock);
+  uvch__unlock(&g->hub->lock);
   return token;
 }
 
 void uvch__group_wake(struct uvch__group* g) {
-  if (!g->has_token && uvch__group_unpark(g))
+  if (!g->has_token && take_back(g))
     g->has_token = 1;
   if (!g->has_token)
     return;
@@ -370,15 +263,59 @@ void uvch__group_wake(struct uvch__group* g) {
   uvch__port_append(uvch__home_port(&g->home), &g->ep);
 }
 
+void uvch__group_start(uvch_handle_t* member) {
+  struct uvch__group* g = member->core;
+
+  if (g->hand != member) { /* else it is in its callback */
+    uvch__list_remove(uvch__member_link(member));
+    uvch__list_append(&g->ready, uvch__member_link(member));
+  }
+  uvch__group_wake(g);
+}
+
 void uvch__group_all_ready(struct uvch__group* g) {
   g->is_dry = 0;
   uvch__list_splice(&g->ready, &g->idle);
 }
 
+int uvch__group_sleep(struct uvch__group* g, uint64_t at, uint64_t deadline) {
+  struct uvch__parker* p = uvch__parker_new();
+  int err = 0;
+
+  if (p == NULL)
+    return UV_ENOMEM;
+  uvch__parker_ref(p);
+  if (uvch__home_arm(&g->home, p))
+    g->has_token = 1;
+  g->dry_at = at;
+  if (g->has_token)
+    g->has_token = !uvch__group_park(g);
+  if (!g->has_token) {
+    err = uvch__parker_wait(p, deadline);
+    if (err != 0 && take_back(g))
+      g->has_token = 1;
+  }
+  if (uvch__home_disarm(&g->home))
+    g->has_token = 1;
+  else
+    uvch__parker_unref(p); /* nobody will wake it */
+  uvch__parker_unref(p);
+  return err;
+}
+
 /* After a fork. */
 
+/* It is dropped next, for which its core must be fit. */
+static int is_dead(struct uvch__endpoint* ep) {
+  struct uvch__group* g = UVCH__CONTAINER(ep, struct uvch__group, ep);
+
+  if (g->members == 0)
+    uvch__hub_refork(g->hub);
+  return g->members == 0;
+}
+
 /* The member that stands for its group, the same one for each of them. */
-static uvch_broadcast_receiver_t* first_member(struct uvch__group* g) {
+static uvch_handle_t* first_member(struct uvch__group* g) {
   struct uvch__list* const lists[] = {&g->ready, &g->idle, &g->stopped};
   size_t i;
 
@@ -388,12 +325,12 @@ static uvch_broadcast_receiver_t* first_member(struct uvch__group* g) {
   return g->hand;
 }
 
-void uvch__group_refork(uvch_broadcast_receiver_t* rx) {
-  struct uvch__group* g = rx->core;
+void uvch__group_refork(uvch_handle_t* member) {
+  struct uvch__group* g = member->core;
 
-  if (first_member(g) != rx)
+  if (first_member(g) != member)
     return;
-  uvch__broadcast_refork(g->core);
+  uvch__hub_refork(g->hub);
   unlink_from_parked(g); /* whatever is_parked says: a thread may have been in the middle of a change */
   g->is_parked = 0;
   if (g->hand != NULL)
@@ -404,3 +341,5 @@ void uvch__group_refork(uvch_broadcast_receiver_t* rx) {
   uvch__group_all_ready(g);
   uvch__group_wake(g);
 }
+
+const struct uvch__endpoint_ops uvch__group_ops = {uvch__group_turn, cut, is_dead};

@@ -1,60 +1,60 @@
 # SPDX-License-Identifier: MIT
-# Puts bugs into copies of src/broadcast*.[ch] and src/group.[ch], each off unless steps_bug says so, see steps.h. A line that does
-# not fit the sources any more shows as a bug that is not found.
+# Puts bugs into copies of src/broadcast*.[ch] and of what watch channels have as well, src/group*.[ch] and src/hub*.[ch], each off
+# unless steps_bug says so, see steps.h. A line that does not fit the sources any more shows as a bug that is not found.
 
 # group.c: a group that goes to sleep, and one that ends.
-s/atomic_load_explicit(&c->tail, memory_order_relaxed) == g->dry_at/(steps_has(STEPS_PARK_IGNORES_TAIL) || &)/
-s/\(!uvch__broadcast_is_closed(c)\); /(steps_has(STEPS_PARK_IGNORES_END) || \1); /
-/^void uvch__group_leave/,/^}/s/uvch__serve(/if (!steps_has(STEPS_LEAVE_SERVES_NOBODY)) &/
-/^void uvch__group_cut/,/^}/{
-  s/uvch__serve(/if (!steps_has(STEPS_CUT_SERVES_NOBODY)) &/
-  s/c->receivers -= g->members/c->receivers -= steps_has(STEPS_CUT_COUNTS_ON) ? 0 : g->members/
+s/atomic_load_explicit(&h->tail, memory_order_relaxed) == g->dry_at/(steps_has(STEPS_PARK_IGNORES_TAIL) || &)/
+s/\(!uvch__hub_is_closed(h)\); /(steps_has(STEPS_PARK_IGNORES_END) || \1); /
+/^static void cut(/,/^}/{
+  s/h->ops->serve(/if (!steps_has(STEPS_CUT_SERVES_NOBODY)) &/
+  s/h->receivers -= g->members/h->receivers -= steps_has(STEPS_CUT_COUNTS_ON) ? 0 : g->members/
 }
 /^static int unpark(/,/^}/s/unlink_from_parked(/if (!steps_has(STEPS_LEAVE_FORGETS_PARK)) &/
-/^void uvch__group_wake/,/^}/s/uvch__group_unpark(g))/(steps_has(STEPS_WAKE_HAS_NO_TOKEN) || &)/
-/^void uvch__group_attach/,/^}/s/g->has_token = 1/g->has_token = !steps_has(STEPS_ATTACH_LOSES_TOKEN)/
+/^void uvch__group_wake(/,/^}/s/take_back(g))/(steps_has(STEPS_WAKE_HAS_NO_TOKEN) || &)/
+/^void uvch__group_attach(/,/^}/s/g->has_token = 1/g->has_token = !steps_has(STEPS_ATTACH_LOSES_TOKEN)/
+/^int uvch__group_sleep(/,/^}/{
+  /uvch__home_disarm(/,/else/s/g->has_token = 1/g->has_token = !steps_has(STEPS_DISARM_LOSES_TOKEN)/
+}
 
-# group.h
-/^static inline void uvch__group_settle/,/^}/s/  uvch__serve(/  if (!steps_has(STEPS_GOT_ON_SERVES_NOBODY)) uvch__serve(/
+# hub.c
+/^void uvch__put_strong(/,/^}/s/uvch__take_parked(/if (!steps_has(STEPS_END_WAKES_NOBODY)) &/
+/^void uvch__take_all_parked(/,/^}/s/g->is_parked = 0/g->is_parked = steps_has(STEPS_TAKEN_STAYS_PARKED) ? 1 : 0/
 
-/^static inline void uvch__group_advance/,/^}/s/else if (\(.*\)) {/else if (steps_has(STEPS_SECOND_IS_FORGOTTEN) || \1) {/
+# hub_wait.c: who waits for the end of the receivers.
+/^static int wait_for_end(/,/^}/s/waits = h->receivers > 0/waits = h->receivers > 0 || steps_has(STEPS_WATCHER_DOES_NOT_LOOK)/
+/^static int cancel_for_end(/,/^}/s/found = waiter->is_queued/found = waiter->is_queued || steps_has(STEPS_CANCEL_IGNORES_QUEUE)/
+/^static int waits_on(/,/^}/s/if (!waiter_of(req)->is_watcher/if (steps_has(STEPS_WATCHER_DOES_NOT_LOOK_AGAIN) || !waiter_of(req)->is_watcher/
+
+# broadcast_group.c: how far groups are.
+/^void uvch__bgroup_settle(/,/^}/s/  uvch__serve(/  if (!steps_has(STEPS_GOT_ON_SERVES_NOBODY)) uvch__serve(/
+/^void uvch__bgroup_leave(/,/^}/s/uvch__serve(/if (!steps_has(STEPS_LEAVE_SERVES_NOBODY)) &/
 
 # broadcast.h
+/^static inline void uvch__bgroup_advance/,/^}/s/else if (\(.*\)) {/else if (steps_has(STEPS_SECOND_IS_FORGOTTEN) || \1) {/
 s/return \(atomic_load_explicit(slot, memory_order_acquire) == want\)/return steps_has(STEPS_READ_LOOKS_ONCE) || \1/
 
 # broadcast_ring.c
 /^void uvch__ring_put/,/^}/{
-  s/atomic_store_explicit(&c->tail, p + 1, memory_order_release);  /if (!steps_has(STEPS_TAIL_AFTER_SLOT)) &/
+  s/atomic_store_explicit(&c->hub.tail, p + 1, memory_order_release);  /if (!steps_has(STEPS_TAIL_AFTER_SLOT)) &/
   s/atomic_store_explicit(slot, uvch__slot_number(p) - 1/if (!steps_has(STEPS_NO_ODD_NUMBER)) &/
-  s/atomic_store_explicit(slot, uvch__slot_number(p), .*/&\n    if (steps_has(STEPS_TAIL_AFTER_SLOT)) atomic_store_explicit(\&c->tail, p + 1, memory_order_release);/
+  s/atomic_store_explicit(slot, uvch__slot_number(p), .*/&\n    if (steps_has(STEPS_TAIL_AFTER_SLOT)) atomic_store_explicit(\&c->hub.tail, p + 1, memory_order_release);/
 }
 s/atomic_fetch_add_explicit(&nodes\[i\]->refs/if (!steps_has(STEPS_PIN_HAS_NO_REFERENCE)) &/
 
-s/uint64_t until = c->groups != NULL ? c->min/uint64_t until = c->groups != NULL ? c->min + (uint64_t) steps_has(STEPS_LETS_GO_TOO_FAR)/
+s/uint64_t until = c->hub.groups != NULL ? c->min/uint64_t until = c->hub.groups != NULL ? c->min + (uint64_t) steps_has(STEPS_LETS_GO_TOO_FAR)/
 
 # broadcast_send.c
 /^static int put(/,/^}/s/uvch__take_parked(/if (!steps_has(STEPS_SEND_WAKES_NOBODY)) &/
-/^void uvch__put_strong(/,/^}/s/uvch__take_parked(/if (!steps_has(STEPS_END_WAKES_NOBODY)) &/
-/^void uvch__take_all_parked(/,/^}/s/g->is_parked = 0/g->is_parked = steps_has(STEPS_TAKEN_STAYS_PARKED) ? 1 : 0/
-/^static int has_room(/,/^}/s/uvch__group_look(/if (!steps_has(STEPS_ROOM_IS_NOT_LOOKED_FOR)) &/
+/^static int has_room(/,/^}/s/uvch__bgroup_look(/if (!steps_has(STEPS_ROOM_IS_NOT_LOOKED_FOR)) &/
 /^static int may_put(/,/^}/s/!has_room(c)/(!steps_has(STEPS_OVERWRITES_UNREAD) \&\& &)/
-s/int waits = /int waits = !steps_has(STEPS_WAITS_IS_CLEARED) \&\& /
-s/uvch__group_note(g);/if (!steps_has(STEPS_GOT_ON_IS_NOT_NOTED)) &/
-/^int uvch__bwait(/,/^}/{
-  s/atomic_store_explicit(&c->waits, 1/if (!steps_has(STEPS_WAITS_IS_NOT_SET)) &/
-  s/c->receivers > 0 ? UV_EAGAIN : 0/c->receivers > 0 || steps_has(STEPS_WATCHER_DOES_NOT_LOOK) ? UV_EAGAIN : 0/
-}
-s/return !waiter->is_watcher && waiter->parker == NULL/return !steps_has(STEPS_WAITER_IS_NO_SENDER) \&\& !waiter->is_watcher \&\& waiter->parker == NULL/
+s/int waits = !/int waits = !steps_has(STEPS_WAITS_IS_CLEARED) \&\& !/
+s/uvch__bgroup_note(g);/if (!steps_has(STEPS_GOT_ON_IS_NOT_NOTED)) &/
+/^int uvch__bwait(/,/^}/s/atomic_store_explicit(&c->waits, 1/if (!steps_has(STEPS_WAITS_IS_NOT_SET)) &/
+/^static int is_sender(/,/^}/s/return /return !steps_has(STEPS_WAITER_IS_NO_SENDER) \&\& /
 /^int uvch__bwait_cancel(/,/^}/s/found = waiter->is_queued/found = waiter->is_queued || steps_has(STEPS_CANCEL_IGNORES_QUEUE)/
 
 # broadcast_turn.c
-/^static int tell(/,/^}/s/if (t->is_closed)/if (t->is_closed || (steps_has(STEPS_END_IS_SEEN_LATE) \&\& uvch__broadcast_is_closed(t->g->core)))/
+/^static int tell(/,/^}/s/if (t->is_closed)/if (t->is_closed || (steps_has(STEPS_END_IS_SEEN_LATE) \&\& uvch__hub_is_closed(t->g->hub)))/
 
 # broadcast_recv.c
-s/return is_closed ? UV_EOF/return is_closed || (steps_has(STEPS_TAKE_SEES_END_LATE) \&\& uvch__broadcast_is_closed(g->core)) ? UV_EOF/
-/^static int sleep_until(/,/^}/{
-  /uvch__home_disarm(/,/else/s/g->has_token = 1/g->has_token = !steps_has(STEPS_DISARM_LOSES_TOKEN)/
-}
-
-# broadcast_request.c
-/^static int waits_on(/,/^}/s/if (!waiter_of(req)->is_watcher/if (steps_has(STEPS_WATCHER_DOES_NOT_LOOK_AGAIN) || !waiter_of(req)->is_watcher/
+s/return is_closed ? UV_EOF/return is_closed || (steps_has(STEPS_TAKE_SEES_END_LATE) \&\& uvch__hub_is_closed(g->group.hub)) ? UV_EOF/

@@ -54,6 +54,7 @@ struct past {
       [STEPS_ACTORS]; /* of each actor, how much of `past` is sure to come before this step, in every order that is the same */
 };
 
+const volatile void* steps_counted;
 static const struct steps_program* program;
 static struct steps_report own_report;
 static struct steps_report* report = &own_report;
@@ -163,7 +164,7 @@ void uvch__free(void* ptr) {
 /* Failures. */
 
 static void print_past(void) {
-  static const char* const kinds[] = {"load", "change", "free", "lock", "unlock"};
+  static const char* const kinds[] = {"load", "change", "free", "lock", "unlock", "count"};
   int i;
 
   for (i = 0; i < past_count; i++) {
@@ -221,7 +222,7 @@ static int is_ready(const struct actor* a) {
 static int is_apart(const volatile void* a, enum steps_kind a_kind, const volatile void* b, enum steps_kind b_kind) {
   if (a_kind == STEPS_FREE || b_kind == STEPS_FREE)
     return block_of(a) < 0 || block_of(a) != block_of(b);
-  return a != b || (a_kind == STEPS_READ && b_kind == STEPS_READ);
+  return a != b || (a_kind == b_kind && (a_kind == STEPS_READ || a_kind == STEPS_COUNT));
 }
 
 static unsigned int ready_now(void) {

@@ -29,8 +29,12 @@
 #define STEPS_ACTORS 4
 
 /* What a step does to its place. STEPS_FREE: to the whole block that begins there. STEPS_LOCK, STEPS_UNLOCK: it is a mutex, so an
- * unlocking is never tried the other way round with a locking. */
-enum steps_kind { STEPS_READ, STEPS_WRITE, STEPS_FREE, STEPS_LOCK, STEPS_UNLOCK };
+ * unlocking is never tried the other way round with a locking. STEPS_COUNT: it changes a count, and only who makes it 0 learns
+ * anything. */
+enum steps_kind { STEPS_READ, STEPS_WRITE, STEPS_FREE, STEPS_LOCK, STEPS_UNLOCK, STEPS_COUNT };
+
+/* A count of references of which the program has one up to its check, so nobody makes it 0: its changes do not see each other. */
+extern const volatile void* steps_counted;
 
 /* steps_at: the end of a step, and the beginning of the next one, at `where`. Nothing outside of actors. */
 void steps_at(const volatile void* where, enum steps_kind kind, const char* who);
@@ -150,6 +154,28 @@ enum steps_bug {
   STEPS_CORE_UNREF_BY_STORE,
   STEPS_POST_BROADCAST_BY_STORE,
   STEPS_LOCK_SLEEPS_AS_TAKEN,
+
+  /* watch: see watch_bugs.sed */
+  STEPS_PIN_LOOKS_EARLY,
+  STEPS_PIN_LOOKS_LATE,
+  STEPS_UNPIN_HAS_NO_LOCK,
+  STEPS_NODE_IS_REUSED,
+  STEPS_LOOK_IS_OLD,
+  STEPS_UPDATE_SEES_NEWEST,
+  STEPS_VERSION_IS_LATE,
+  STEPS_VALUE_IS_LATE,
+  STEPS_REPLACE_MOVES,
+  STEPS_REPLACE_IGNORES_OTHERS,
+  STEPS_WAIT_SEES_END_LATE,
+  STEPS_TURN_GOES_BY_OLD,
+  STEPS_ROUND_GOES_BACK,
+  STEPS_ROUND_IGNORES_END,
+  STEPS_SNAPSHOT_STAYS,
+  STEPS_MARK_WAKES_NOBODY,
+  STEPS_CANCEL_WAKES_NOBODY,
+  STEPS_VALUE_IGNORES_RECEIVERS,
+  STEPS_VALUE_IGNORES_SENDERS,
+  STEPS_VALUE_ENDS_TWICE,
 };
 
 extern enum steps_bug steps_bug;
@@ -218,10 +244,10 @@ void steps_cond_signal(uv_cond_t* cond, const char* who);
     (void) 0;                                           \
   })
 
-#define STEPS_CHANGE(obj, make)                               \
+#define STEPS_CHANGE(obj, make, kind)                         \
   __extension__({                                             \
     __typeof__((void) 0, *(obj)) steps_old;                   \
-    steps_at((obj), STEPS_WRITE, __func__);                   \
+    steps_at((obj), (kind), __func__);                        \
     steps_old = *(obj);                                       \
     if (steps_bug != STEPS_NO_BUG && steps_is_torn(__func__)) \
       steps_at((obj), STEPS_WRITE, __func__);                 \
@@ -231,11 +257,15 @@ void steps_cond_signal(uv_cond_t* cond, const char* who);
     steps_old;                                                \
   })
 
-#define atomic_exchange_explicit(obj, value, order) STEPS_CHANGE(obj, value)
-#define atomic_fetch_add_explicit(obj, value, order) STEPS_CHANGE(obj, steps_old + (value))
-#define atomic_fetch_sub_explicit(obj, value, order) STEPS_CHANGE(obj, steps_old - (value))
-#define atomic_fetch_or_explicit(obj, value, order) STEPS_CHANGE(obj, steps_old | (value))
-#define atomic_fetch_and_explicit(obj, value, order) STEPS_CHANGE(obj, steps_old&(value))
+static inline enum steps_kind steps_counting(const volatile void* where) {
+  return where == steps_counted ? STEPS_COUNT : STEPS_WRITE;
+}
+
+#define atomic_exchange_explicit(obj, value, order) STEPS_CHANGE(obj, value, STEPS_WRITE)
+#define atomic_fetch_add_explicit(obj, value, order) STEPS_CHANGE(obj, steps_old + (value), steps_counting(obj))
+#define atomic_fetch_sub_explicit(obj, value, order) STEPS_CHANGE(obj, steps_old - (value), steps_counting(obj))
+#define atomic_fetch_or_explicit(obj, value, order) STEPS_CHANGE(obj, steps_old | (value), STEPS_WRITE)
+#define atomic_fetch_and_explicit(obj, value, order) STEPS_CHANGE(obj, steps_old&(value), STEPS_WRITE)
 
 #define STEPS_COMPARE(obj, expected, desired, may_fail)                        \
   __extension__({                                                              \

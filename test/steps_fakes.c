@@ -14,6 +14,7 @@
 uv_loop_t fake_loops[FAKE_LOOPS];
 static struct uvch__port ports[FAKE_LOOPS];
 static struct uvch__endpoint* chains[FAKE_LOOPS]; /* oldest first */
+static uvch_handle_t* closing[FAKE_LOOPS];        /* its close callback is due */
 static int is_dead[FAKE_LOOPS];
 static struct uvch__wake no_wake;
 unsigned int fake_budget = 1000;
@@ -138,9 +139,13 @@ void uvch__port_remove(struct uvch__port* port, void* queue) {
   port->live--;
 }
 
-/* The close callback comes at once: what is left of the channel does not need the handle. */
+/* Without a close callback the handle is closed at once: what is left of the channel does not need it. */
 void uvch__port_close_handle(struct uvch__port* port, uvch_handle_t* handle) {
   uvch__port_remove(port, handle->queue);
+  if (handle->close_cb == NULL)
+    return;
+  steps_expect(closing[index_of(port)] == NULL);
+  closing[index_of(port)] = handle;
 }
 
 void uvch__port_own(struct uvch__port* port, uvch_handle_t* handle) {
@@ -160,7 +165,14 @@ int uvch__budget_look(struct uvch__port* port) {
 static int is_pending(void* port) {
   struct uvch__port* p = port;
 
-  return p->first != NULL || chains[index_of(p)] != NULL;
+  return p->first != NULL || chains[index_of(p)] != NULL || closing[index_of(p)] != NULL;
+}
+
+static void close_handle(uvch_handle_t** at) {
+  uvch_handle_t* handle = *at;
+
+  *at = NULL;
+  handle->close_cb(handle);
 }
 
 static void turn(struct uvch__port* port) {
@@ -170,6 +182,10 @@ static void turn(struct uvch__port* port) {
     ep = chains[index_of(port)];
     chains[index_of(port)] = (struct uvch__endpoint*) ep->next;
     put_last(&port->first, ep);
+  }
+  if (port->first == NULL) {
+    close_handle(&closing[index_of(port)]);
+    return;
   }
   ep = port->first;
   port->first = (struct uvch__endpoint*) ep->next;
@@ -476,6 +492,7 @@ void fakes_set_up(int has_pool) {
 
   memset(ports, 0, sizeof ports);
   memset(chains, 0, sizeof chains);
+  memset(closing, 0, sizeof closing);
   memset(is_dead, 0, sizeof is_dead);
   for (i = 0; i < FAKE_LOOPS; i++) {
     ports[i].loop = &fake_loops[i];
@@ -499,7 +516,7 @@ void fakes_check(void) {
 
   for (i = 0; i < FAKE_LOOPS; i++) {
     uvch__spares_close(&ports[i].spares);
-    steps_expect(ports[i].first == NULL && chains[i] == NULL && ports[i].hand == NULL);
+    steps_expect(ports[i].first == NULL && chains[i] == NULL && ports[i].hand == NULL && closing[i] == NULL);
     steps_expect((ports[i].alive == 0 && ports[i].live == 0) || is_dead[i]);
     steps_expect(ports[i].refs == 1 && ports[i].pins == 0);
   }

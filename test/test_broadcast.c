@@ -1551,22 +1551,22 @@ START_TEST(there_may_be_two_to_the_30_of_each_and_no_more) {
   c = tx.core;
   memset(&none, 0x5a, sizeof(none));
   memset(&refused, 0x5a, sizeof(refused));
-  c->strong += most - 2; /* nobody else is there */
+  c->hub.strong += most - 2; /* nobody else is there */
   clone_sender(&tx, &copy);
   check_counts(&tx, &weak, &rx, most, 1);
   ck_assert_int_eq(uvch_broadcast_sender_clone(&tx, &none), UV_ENOMEM);
   ck_assert_int_eq(uvch_broadcast_weak_sender_upgrade(&weak, &none), UV_ENOMEM);
   check_bytes(&none, 0x5a, sizeof(none));
   check_counts(&tx, &weak, &rx, most, 1);
-  c->strong -= most - 2;
+  c->hub.strong -= most - 2;
   drop_sender(&copy);
-  c->weak += most - 2;
+  c->hub.weak += most - 2;
   ck_assert_int_eq(uvch_broadcast_weak_sender_clone(&weak, &other), 0);
   ck_assert_int_eq(uvch_broadcast_weak_sender_clone(&weak, &refused), UV_ENOMEM);
   ck_assert_int_eq(uvch_broadcast_sender_downgrade(&tx, &refused), UV_ENOMEM);
   check_bytes(&refused, 0x5a, sizeof(refused));
   check_counts(&tx, &weak, &rx, 1, most);
-  c->weak -= most - 2;
+  c->hub.weak -= most - 2;
   drop_weak(&other);
   drop_weak(&weak);
   check_counts(&tx, NULL, &rx, 1, 0);

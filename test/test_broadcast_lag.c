@@ -932,11 +932,11 @@ static const uint64_t many[] = {
 /* As if so many messages had been sent that nobody has read. */
 static void pretend(channel_t* ch, uint64_t count) {
   struct uvch__broadcast* c = ch->tx.core;
-  uint64_t tail = uvch__tail_load(c) + count;
+  uint64_t tail = uvch__tail_load(&c->hub) + count;
   uint32_t ahead = (uint32_t) (count % ch->capacity);
 
   uvch__set_tail_index(c, tail, uvch__index_add(c, uvch__tail_index(c), ahead));
-  atomic_store(&c->tail, tail);
+  atomic_store(&c->hub.tail, tail);
   ch->sent += count;
 }
 

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "group.h"
+#include "broadcast.h"
 #include "handle.h"
 #include "hot.h"
 #include "steps_fakes.h"
@@ -37,6 +37,7 @@ static int variant;
 
 /* Those handles are not in these programs. */
 const struct uvch__handle_ops uvch__oneshot_handle = {NULL, NULL, NULL};
+const struct uvch__handle_ops uvch__watch_handle = {NULL, NULL, NULL};
 
 /* Nobody polls. */
 uint64_t uvch__hot_default(void) {
@@ -46,7 +47,7 @@ uint64_t uvch__hot_default(void) {
 int steps_is_torn(const char* who) {
   return steps_is(STEPS_NODE_UNREF_BY_STORE, who, "uvch__node_unref") ||
          steps_is(STEPS_GROUP_UNREF_BY_STORE, who, "uvch__group_unref") ||
-         steps_is(STEPS_CORE_UNREF_BY_STORE, who, "uvch__broadcast_unref") ||
+         steps_is(STEPS_CORE_UNREF_BY_STORE, who, "uvch__hub_unref") ||
          steps_is(STEPS_POST_BROADCAST_BY_STORE, who, "uvch__post");
 }
 
@@ -347,7 +348,7 @@ static int may_be(int status) {
     return w.core->policy == UVCH_BROADCAST_LAG;
   if (status == UV_ECONNABORTED)
     return w.core->policy == UVCH_BROADCAST_DISCONNECT;
-  return status == UV_EOF && w.core->closed;
+  return status == UV_EOF && w.core->hub.closed;
 }
 
 static void note(struct reader* r, int status, const void* item) {
@@ -359,7 +360,7 @@ static void note(struct reader* r, int status, const void* item) {
     r->at += (uint64_t) status;
     r->missed += (uint64_t) status;
     steps_expect(r->rx->cursor == r->at);
-    steps_expect((int64_t) (w.core->tail - (uint64_t) capacity() - r->at) >= 0); /* they were not kept any more */
+    steps_expect((int64_t) (w.core->hub.tail - (uint64_t) capacity() - r->at) >= 0); /* they were not kept any more */
   } else {
     steps_expect(r->end == 0);
     r->end = status;
@@ -846,7 +847,7 @@ static void on_closed(uvch_broadcast_closed_t* req, int status) {
 
   steps_expect(req == w.reqs[self] && w.status[self] == NONE);
   steps_expect(status == 0 || status == UV_ECANCELED);
-  steps_expect(status != 0 || w.others_may_come || w.tx[self].core == NULL || w.core->receivers == 0);
+  steps_expect(status != 0 || w.others_may_come || w.tx[self].core == NULL || w.core->hub.receivers == 0);
   w.status[self] = status;
   steps_at(req, STEPS_FREE, __func__);
   steps_free(req);
@@ -1023,7 +1024,7 @@ static void check_cut(void) {
   fake_drain();
   send_from(SECOND);
   steps_expect(send_from(SECOND) == UV_EPIPE);
-  steps_expect(w.core->receivers == 0 && w.core->groups == NULL);
+  steps_expect(w.core->hub.receivers == 0 && w.core->hub.groups == NULL);
   check_all();
 }
 
@@ -1042,7 +1043,7 @@ static void check_room(void) {
 /* Nobody was told whether its message went in. */
 static void check_lost_request(void) {
   fake_drain();
-  if (w.core->tail - first_position() > (uint64_t) w.sent)
+  if (w.core->hub.tail - first_position() > (uint64_t) w.sent)
     note_sent(w.waits[SECOND], 1);
   check_room();
 }
@@ -1052,7 +1053,7 @@ static void check_disconnected(void) {
 
   fake_drain();
   while (r->end == 0 && !uvch_is_active((uvch_handle_t*) r->rx) && try_one(FIRST) >= 0) {}
-  steps_expect(r->end == 0 ? r->values == w.sent : w.core->receivers == 0);
+  steps_expect(r->end == 0 ? r->values == w.sent : w.core->hub.receivers == 0);
   check_all();
 }
 

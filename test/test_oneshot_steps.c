@@ -31,6 +31,7 @@ static int variant;
 
 /* Those handles are not in these programs. */
 const struct uvch__handle_ops uvch__broadcast_handle = {NULL, NULL, NULL};
+const struct uvch__handle_ops uvch__watch_handle = {NULL, NULL, NULL};
 
 int steps_is_torn(const char* who) {
   return steps_is(STEPS_LET_GO_BY_STORE, who, "uvch__oneshot_let_go") || steps_is(STEPS_POST_BY_STORE, who, "uvch__post") ||
