@@ -11,6 +11,7 @@ static const struct uvch__handle_ops* const ops[] = {
     [UVCH_INBOX] = &uvch__mpsc_handle,
     [UVCH_ONESHOT_RECEIVER] = &uvch__oneshot_handle,
     [UVCH_BROADCAST_RECEIVER] = &uvch__broadcast_handle,
+    [UVCH_WATCH_RECEIVER] = &uvch__watch_handle,
 };
 
 static int is_handle(const uvch_handle_t* handle) {

@@ -8,7 +8,7 @@
 
 #include "port.h"
 
-/* In flags; 8 is UVCH__OWNED, which belongs to the port, 16 is UVCH__CUT, which belongs to groups. */
+/* In flags; 8 is UVCH__OWNED, which belongs to the port, 16 and 32 are those of group.h. */
 enum { UVCH__ACTIVE = 1, UVCH__REF = 2, UVCH__CLOSING = 4 };
 
 /* What a handle of some type does. All on the loop's thread; without a loop, on the thread that has the handle. */
@@ -21,6 +21,7 @@ struct uvch__handle_ops {
 extern const struct uvch__handle_ops uvch__mpsc_handle;      /* receive.c; inboxes too */
 extern const struct uvch__handle_ops uvch__oneshot_handle;   /* oneshot_recv.c */
 extern const struct uvch__handle_ops uvch__broadcast_handle; /* broadcast_recv.c */
+extern const struct uvch__handle_ops uvch__watch_handle;     /* watch_recv.c */
 
 /* uvch__handle_init: a handle without a loop. */
 void uvch__handle_init(uvch_handle_t* handle, uvch_handle_type type, void* core);

@@ -33,7 +33,7 @@ static const struct uvch__request_ops* ops_of(uvch_req_t* req) {
 }
 
 int uvch_cancel(uvch_req_t* req) {
-  if (req == NULL || req->type <= UVCH_UNKNOWN_REQ || req->type > UVCH_BROADCAST_CLOSED)
+  if (req == NULL || req->type <= UVCH_UNKNOWN_REQ || req->type > UVCH_WATCH_CLOSED)
     return UV_EINVAL;
   return req->port != NULL ? ops_of(req)->cancel(req) : UV_EBUSY;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <uvch/broadcast.h>
 #include <uvch/stats.h>
+#include <uvch/watch.h>
 
 #include "core.h"
 #include "handle.h"
@@ -93,11 +94,18 @@ static void print_broadcast(const uvch_handle_t* handle, FILE* stream) {
           (unsigned long long) uvch_broadcast_receiver_missed(rx));
 }
 
+static void print_watch(const uvch_handle_t* handle, FILE* stream) {
+  int changed = uvch_watch_has_changed((const uvch_watch_receiver_t*) handle);
+
+  fputs(changed == 1 ? " changed" : changed == 0 ? " seen" : " ended", stream);
+}
+
 static void print_one(uvch_handle_t* handle, void* arg) {
   static const char* const names[] = {[UVCH_MPSC_RECEIVER] = "mpsc",
                                       [UVCH_INBOX] = "inbox",
                                       [UVCH_ONESHOT_RECEIVER] = "oneshot",
-                                      [UVCH_BROADCAST_RECEIVER] = "broadcast"};
+                                      [UVCH_BROADCAST_RECEIVER] = "broadcast",
+                                      [UVCH_WATCH_RECEIVER] = "watch"};
   FILE* stream = arg;
 
   fprintf(stream, "[%c%c%c] %-9s %p", (handle->flags & UVCH__REF) != 0 ? 'R' : '-',
@@ -108,6 +116,8 @@ static void print_one(uvch_handle_t* handle, void* arg) {
       print_oneshot(handle, stream);
     else if (handle->type == UVCH_BROADCAST_RECEIVER)
       print_broadcast(handle, stream);
+    else if (handle->type == UVCH_WATCH_RECEIVER)
+      print_watch(handle, stream);
     else
       print_mpsc(handle, stream);
   }

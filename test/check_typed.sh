@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The typed front: it compiles without a warning, it refuses what does not fit, and it adds no instruction. One line for each
-# check, "ok - " or "not ok - ".
+# The typed front: it compiles without a warning, it refuses what does not fit, and it adds no instruction, but for the functions of
+# a watch channel that take one to change or test the value. One line for each check, "ok - " or "not ok - ".
 #
 # Most functions are called through report.
 # shellcheck disable=SC2317
@@ -44,6 +44,8 @@ UVCH_ONESHOT_DEFINE(answers, struct line);
 UVCH_ONESHOT_DEFINE(scores, struct point);
 UVCH_BROADCAST_DEFINE(news, struct line);
 UVCH_BROADCAST_DEFINE(sights, struct point);
+UVCH_WATCH_DEFINE(titles, struct line);
+UVCH_WATCH_DEFINE(places, struct point);
 END
 cat >"$work/ends" <<'END'
 void on_line(lines_receiver_t* rx, int status, struct line* item);
@@ -59,6 +61,15 @@ void on_own_news(news_receiver_t* rx, int status, struct line* item);
 void on_sight(sights_receiver_t* rx, int status, const struct point* item);
 void on_many_news(news_receiver_t* rx, int status, const struct line* first, size_t stride, size_t count);
 void on_many_sights(sights_receiver_t* rx, int status, const struct point* first, size_t stride, size_t count);
+void on_title(titles_receiver_t* rx, int status, const struct line* value);
+void on_own_title(titles_receiver_t* rx, int status, struct line* value);
+void on_place(places_receiver_t* rx, int status, const struct point* value);
+int edit_title(struct line* value, void* arg);
+int edit_place(struct point* value, void* arg);
+int is_title(const struct line* value, void* arg);
+int is_place(const struct point* value, void* arg);
+void on_title_found(titles_wait_for_t* req, int status, const struct line* value);
+void on_place_found(places_wait_for_t* req, int status, const struct point* value);
 struct ends {
   lines_sender_t* line_tx;
   lines_receiver_t* line_rx;
@@ -83,6 +94,15 @@ struct ends {
   sights_receiver_t* sight_rx;
   sights_weak_sender_t* sight_weak;
   uvch_broadcast_sender_t* any_news_tx;
+  titles_sender_t* title_tx;
+  titles_receiver_t* title_rx;
+  titles_wait_for_t* title_wait;
+  places_sender_t* place_tx;
+  places_receiver_t* place_rx;
+  places_wait_for_t* place_wait;
+  uvch_watch_sender_t* any_title_tx;
+  const struct line* seen_line;
+  const struct point* seen_point;
   struct line* line;
   struct point* point;
 };
@@ -94,7 +114,7 @@ END
 
 # The variables are there for -Wshadow.
 {
-  echo 'int loop, rx, tx, req, item, message, reply, status, count, cb, n, i;'
+  echo 'int loop, rx, tx, req, item, message, reply, status, count, cb, n, i, value, arg, modify, predicate, base, call;'
   cat "$work/head"
   cat <<'END'
 typedef int (*function)(int);
@@ -107,6 +127,9 @@ UVCH_ONESHOT_DEFINE(handlers, function);
 UVCH_BROADCAST_DEFINE(ticks, int);
 UVCH_BROADCAST_DEFINE(rumours, const char*);
 UVCH_BROADCAST_DEFINE(hooks, function);
+UVCH_WATCH_DEFINE(levels, int);
+UVCH_WATCH_DEFINE(moods, const char*);
+UVCH_WATCH_DEFINE(rules, function);
 int use(const jobs_sender_t* jobs, const names_sender_t* names, struct line* job, const char* name);
 int use(const jobs_sender_t* jobs, const names_sender_t* names, struct line* job, const char* name) {
   return jobs_try_send(jobs, &job) + names_try_send(names, &name);
@@ -130,17 +153,19 @@ report "no warning, C" quiet_c
 report "no warning, README.md" readme_c
 [ -z "${CXX:-}" ] || report "no warning, C++" quiet_cxx
 
-# Every function PREFIX_X of a header has its typed form NAME_X, and that calls it.
+# Every function PREFIX_X of a header has its typed form NAME_X, and that calls it, mostly as all that it does.
 forwards() { # forwards HEADER PREFIX NAME
   sed -n "s/^UVCH_EXTERN .* $2_\([a-z_]*\)(.*/\1/p" "$srcdir/include/uvch/$1" | LC_ALL=C sort >"$work/untyped"
   c -E -P -x c "$work/head" | tr '\n' ' ' | sed 's/ static inline /\n&/g' |
-    sed -n "s/^ static inline [^(]*[ *]$3_\([a-z_]*\)([^{]*{ *return $2_\1(.*/\1/p" | LC_ALL=C sort >"$work/typed"
+    sed -n "s/^ static inline [^(]*[ *]$3_\([a-z_]*\)([^{]*{\([^{}]*{[^{}]*};\)\{0,1\}[^{}]*[ (]$2_\1(.*/\1/p" |
+    LC_ALL=C sort >"$work/typed"
   test -s "$work/untyped" && ! LC_ALL=C comm -23 "$work/untyped" "$work/typed" | grep .
 }
 report "a typed form of every function, mpsc.h" forwards mpsc.h uvch_mpsc lines
 report "a typed form of every function, oneshot.h" forwards oneshot.h uvch_oneshot answers
 report "a typed form of every function, call.h" forwards call.h uvch answers
 report "a typed form of every function, broadcast.h" forwards broadcast.h uvch_broadcast news
+report "a typed form of every function, watch.h" forwards watch.h uvch_watch titles
 
 #
 # Types that do not fit
@@ -228,6 +253,37 @@ refuses 'another sender in subscribe' 'news_subscribe(0, e->news_rx, ARG)' 'e->n
 refuses 'another source in resubscribe' 'news_resubscribe(0, e->news_rx, ARG)' 'e->news_rx' 'e->sight_rx'
 refuses 'a weak sender of another broadcast type' 'news_weak_sender_upgrade(ARG, e->news_tx)' 'e->news_weak' 'e->sight_weak'
 
+refuses 'another value in watch init' 'titles_init(0, 0, e->title_tx, ARG)' 'e->line' 'e->point'
+refuses 'another receiver in watch init' 'titles_init(0, ARG, e->title_tx, e->line)' 'e->title_rx' 'e->place_rx'
+refuses 'another sender in watch subscribe' 'titles_subscribe(0, e->title_rx, ARG)' 'e->title_tx' 'e->place_tx'
+refuses 'another source in receiver_clone' 'titles_receiver_clone(0, e->title_rx, ARG)' 'e->title_rx' 'e->place_rx'
+refuses 'another value in watch send' 'titles_send(e->title_tx, ARG)' 'e->line' 'e->point'
+refuses 'another value in send_replace' 'titles_send_replace(e->title_tx, ARG, e->line)' 'e->line' 'e->point'
+refuses 'another old value in send_replace' 'titles_send_replace(e->title_tx, e->line, ARG)' 'e->line' 'e->point'
+refuses 'another function in modify' 'titles_modify(e->title_tx, ARG, 0)' 'edit_title' 'edit_place'
+refuses 'another function in modify_if' 'titles_modify_if(e->title_tx, ARG, 0)' 'edit_title' 'edit_place'
+refuses 'another callback in watch start' 'titles_start(e->title_rx, ARG, 0)' 'on_title' 'on_place'
+refuses 'a callback that could change a value of all' 'titles_start(e->title_rx, ARG, 0)' 'on_title' 'on_own_title'
+refuses 'a borrowed value for one of another type' 'is_title(ARG, 0)' 'titles_borrow(e->title_rx)' 'places_borrow(e->place_rx)'
+refuses 'a value that was borrowed and updated for one of another type' 'is_title(ARG, 0)' \
+  'titles_borrow_and_update(e->title_rx)' 'places_borrow_and_update(e->place_rx)'
+refuses 'a value borrowed through a sender for one of another type' 'is_title(ARG, 0)' \
+  'titles_sender_borrow(e->title_tx)' 'places_sender_borrow(e->place_tx)'
+refuses 'another predicate in wait_for' 'titles_wait_for(e->title_wait, e->title_rx, ARG, 0, 0)' 'is_title' 'is_place'
+refuses 'another callback in wait_for' 'titles_wait_for(e->title_wait, e->title_rx, is_title, 0, ARG)' \
+  'on_title_found' 'on_place_found'
+refuses 'another request in wait_for' 'titles_wait_for(ARG, e->title_rx, is_title, 0, 0)' 'e->title_wait' 'e->place_wait'
+refuses 'another predicate in wait_for_wait' 'titles_wait_for_wait(e->title_rx, ARG, 0, 0)' 'is_title' 'is_place'
+refuses 'another value in wait_for_wait' 'titles_wait_for_wait(e->title_rx, is_title, 0, ARG)' '&e->seen_line' '&e->seen_point'
+refuses 'a value of all that could be changed in wait_for_wait' 'titles_wait_for_wait(e->title_rx, is_title, 0, ARG)' \
+  '&e->seen_line' '&e->line'
+refuses 'another value in wait_for_timedwait' 'titles_wait_for_timedwait(e->title_rx, is_title, 0, ARG, 1)' \
+  '&e->seen_line' '&e->seen_point'
+refuses 'a sender of another watch type' 'titles_send(ARG, e->line)' 'e->title_tx' 'e->place_tx'
+refuses 'a sender of a channel for one of a watch' 'titles_send(ARG, e->line)' 'e->title_tx' 'e->line_tx'
+refuses 'an untyped watch sender' 'titles_send(ARG, e->line)' 'e->title_tx' 'e->any_title_tx'
+refuses 'a receiver of another watch type' 'titles_has_changed(ARG)' 'e->title_rx' 'e->place_rx'
+
 # limits DEFINE MAX
 limits() {
   printf '#include <uvch.h>\nstruct large { char bytes[ARG]; };\n%s(larges, struct large);\n' "$1" >"$work/large.c"
@@ -242,6 +298,7 @@ limits() {
 limits UVCH_MPSC_DEFINE UVCH_MPSC_ITEM_MAX
 limits UVCH_ONESHOT_DEFINE UVCH_ONESHOT_ITEM_MAX
 limits UVCH_BROADCAST_DEFINE UVCH_BROADCAST_ITEM_MAX
+limits UVCH_WATCH_DEFINE UVCH_WATCH_VALUE_MAX
 
 #
 # No cost
@@ -261,9 +318,12 @@ typedef answers_receiver_t once_receiver;
 typedef answers_call_t call;
 typedef news_sender_t news_sender;
 typedef news_receiver_t news_receiver;
+typedef titles_sender_t title_sender;
+typedef titles_receiver_t title_receiver;
 #define CALL(kind, function) kind##_##function
 #define ONCE(function) answers_##function
 #define NEWS(function) news_##function
+#define TITLE(function) titles_##function
 #define REPLY(function) answers_##function
 #define SIZE
 #define MESSAGE struct line
@@ -276,9 +336,12 @@ typedef uvch_oneshot_receiver_t once_receiver;
 typedef uvch_call_t call;
 typedef uvch_broadcast_sender_t news_sender;
 typedef uvch_broadcast_receiver_t news_receiver;
+typedef uvch_watch_sender_t title_sender;
+typedef uvch_watch_receiver_t title_receiver;
 #define CALL(kind, function) uvch_mpsc_##function
 #define ONCE(function) uvch_oneshot_##function
 #define NEWS(function) uvch_broadcast_##function
+#define TITLE(function) uvch_watch_##function
 #define REPLY(function) uvch_##function
 #define SIZE , sizeof(struct line)
 #define MESSAGE void
@@ -290,6 +353,7 @@ void on_line(receiver* rx, int status, MESSAGE* item);
 void on_lines(receiver* rx, int status, MESSAGE* first, size_t stride, size_t count);
 void on_news(news_receiver* rx, int status, const MESSAGE* item);
 void on_many_news(news_receiver* rx, int status, const MESSAGE* first, size_t stride, size_t count);
+void on_title(title_receiver* rx, int status, const MESSAGE* value);
 
 int make(uv_loop_t* loop, receiver* rx, sender* tx) {
 #ifdef TYPED
@@ -387,6 +451,30 @@ size_t sum_news(const struct line* first, size_t stride, size_t count) {
   }
   return bytes;
 }
+
+int make_title(uv_loop_t* loop, title_receiver* rx, title_sender* tx, const struct line* line) {
+#ifdef TYPED
+  return titles_init(loop, rx, tx, line);
+#else
+  return uvch_watch_init(loop, rx, tx, sizeof(struct line), line);
+#endif
+}
+int follow(uv_loop_t* loop, title_receiver* rx, const title_sender* tx) { return TITLE(subscribe)(loop, rx, tx); }
+int start_title(title_receiver* rx) { return TITLE(start)(rx, on_title, UVCH_WATCH_CURRENT); }
+int rename_all(const title_sender* tx, const struct line* line, struct line* old) {
+  int result = TITLE(send)(tx, line);
+  return result < 0 ? result : TITLE(send_replace)(tx, line, old);
+}
+size_t length(title_receiver* rx, title_sender* tx) {
+  const struct line* line = TITLE(borrow)(rx);
+  const struct line* seen = TITLE(borrow_and_update)(rx);
+  const struct line* sent = TITLE(sender_borrow)(tx);
+  return line->length + seen->length + sent->length;
+}
+int next_title(title_receiver* rx, uint64_t timeout) {
+  int result = TITLE(has_changed)(rx) == 0 ? TITLE(changed_timedwait)(rx, timeout) : TITLE(mark_unchanged)(rx);
+  return result < 0 ? result : TITLE(borrow_has_changed)(rx);
+}
 END
 } >"$work/cost.c"
 
@@ -410,7 +498,7 @@ same_code() { # same_code COMPILE SOURCE
   "$1" -O2 -S -o "$work/untyped.s" "$2"
   normalise <"$work/typed.s" >"$work/typed.normal"
   normalise <"$work/untyped.s" >"$work/untyped.normal"
-  for name in uvch_mpsc_try_send uvch_oneshot_send uvch_call uvch_reply uvch_broadcast_send; do
+  for name in uvch_mpsc_try_send uvch_oneshot_send uvch_call uvch_reply uvch_broadcast_send uvch_watch_borrow; do
     grep -q "$name" "$work/typed.normal" || { echo "no call of $name in the assembly"; return 1; }
   done
   diff "$work/typed.normal" "$work/untyped.normal"

@@ -25,6 +25,9 @@ UVCH_ONESHOT_DEFINE(spots, point_t);
 UVCH_BROADCAST_DEFINE(news, line_t);
 UVCH_BROADCAST_DEFINE(sights, point_t);
 UVCH_BROADCAST_DEFINE(rumours, const char*);
+UVCH_WATCH_DEFINE(titles, line_t);
+UVCH_WATCH_DEFINE(places, point_t);
+UVCH_WATCH_DEFINE(mottos, const char*);
 
 /* A command whose reply is the line of that number, or with `spot` the point. */
 typedef struct command_s {
@@ -1242,6 +1245,432 @@ START_TEST(typed_news_refuse_null_as_the_untyped_ones_do) {
 }
 END_TEST
 
+/* The value of the day. */
+
+/* The number of a line, of those that line_of() makes without a repetition. */
+static size_t title_number(const line_t* line) {
+  size_t i = 0;
+
+  while (i < sizeof(line->text) && !is_line(line, i)) {
+    i++;
+  }
+  ck_assert_uint_lt(i, sizeof(line->text));
+  return i;
+}
+
+START_TEST(a_typed_value_is_there_for_all_until_the_next_one) {
+  titles_receiver_t rx[3];
+  titles_sender_t tx;
+  titles_sender_t copy;
+  line_t lines[5];
+  line_t old;
+
+  lines_of(lines, 5);
+  ck_assert_int_eq(titles_init(NULL, &rx[0], &tx, &lines[0]), 0);
+  ck_assert(is_line(titles_borrow(&rx[0]), 0));
+  ck_assert_int_eq(titles_borrow_has_changed(&rx[0]), 0);
+  ck_assert_int_eq(titles_has_changed(&rx[0]), 0);
+  ck_assert_int_eq(titles_send(&tx, &lines[1]), 0);
+  ck_assert_int_eq(titles_has_changed(&rx[0]), 1);
+  ck_assert_int_eq(titles_subscribe(NULL, &rx[1], &tx), 0);
+  ck_assert_int_eq(titles_receiver_clone(NULL, &rx[2], &rx[0]), 0);
+  ck_assert_int_eq(titles_has_changed(&rx[1]), 0);
+  ck_assert_int_eq(titles_has_changed(&rx[2]), 1);
+  ck_assert(is_line(titles_borrow(&rx[2]), 1));
+  ck_assert_int_eq(titles_borrow_has_changed(&rx[2]), 1);
+  ck_assert(is_line(titles_borrow_and_update(&rx[0]), 1));
+  ck_assert_int_eq(titles_has_changed(&rx[0]), 0);
+  ck_assert_int_eq(titles_has_changed(&rx[2]), 1);
+  ck_assert_int_eq(titles_mark_unchanged(&rx[2]), 0);
+  ck_assert_int_eq(titles_has_changed(&rx[2]), 0);
+  ck_assert_int_eq(titles_mark_changed(&rx[1]), 0);
+  ck_assert_int_eq(titles_has_changed(&rx[1]), 1);
+
+  ck_assert_int_eq(titles_sender_clone(&tx, &copy), 0);
+  ck_assert_int_eq(titles_send_replace(&copy, &lines[2], &old), 0);
+  ck_assert(is_line(&old, 1));
+  ck_assert(is_line(titles_sender_borrow(&tx), 2));
+  ck_assert_ptr_eq(titles_sender_borrow(&copy), titles_borrow(&rx[0]));
+  ck_assert_int_eq(titles_changed_wait(&rx[0]), 0);
+  ck_assert_int_eq(titles_changed_timedwait(&rx[0], 0), UV_ETIMEDOUT);
+  ck_assert_uint_eq(titles_sender_sender_count(&tx), 2);
+  ck_assert_uint_eq(titles_sender_receiver_count(&tx), 3);
+  ck_assert_int_eq(titles_sender_same_channel(&tx, &copy), 1);
+  ck_assert_int_eq(titles_receiver_same_channel(&rx[0], &rx[2]), 1);
+  ck_assert_int_eq(titles_sender_close(&copy), 0);
+  ck_assert_int_eq(titles_send(&tx, &lines[3]), 0);
+  ck_assert_int_eq(titles_close(&rx[1], NULL), 0);
+  ck_assert_int_eq(titles_close(&rx[2], NULL), 0);
+  ck_assert_int_eq(titles_sender_close(&tx), 0);
+  ck_assert_int_eq(titles_has_changed(&rx[0]), UV_EOF);
+  ck_assert_int_eq(titles_changed_timedwait(&rx[0], 0), 0);
+  ck_assert(is_line(titles_borrow(&rx[0]), 3));
+  ck_assert_int_eq(titles_changed_wait(&rx[0]), UV_EOF);
+  ck_assert_int_eq(titles_close(&rx[0], NULL), 0);
+}
+END_TEST
+
+START_TEST(typed_watches_of_two_types_go_side_by_side) {
+  places_receiver_t rx;
+  places_receiver_t other_rx;
+  places_sender_t tx;
+  places_sender_t other_tx;
+  point_t point = point_of(7);
+
+  ck_assert_int_eq(places_init(NULL, &rx, &tx, &point), 0);
+  ck_assert_int_eq(places_init(NULL, &other_rx, &other_tx, &point), 0);
+  point = point_of(8);
+  ck_assert_int_eq(places_send(&other_tx, &point), 0);
+  ck_assert(is_point(places_borrow(&rx), 7));
+  ck_assert(is_point(places_borrow(&other_rx), 8));
+  ck_assert_int_eq(places_sender_same_channel(&tx, &other_tx), 0);
+  ck_assert_int_eq(places_receiver_same_channel(&rx, &other_rx), 0);
+  ck_assert_int_eq(places_sender_close(&tx), 0);
+  ck_assert_int_eq(places_sender_close(&other_tx), 0);
+  ck_assert_int_eq(places_close(&rx, NULL), 0);
+  ck_assert_int_eq(places_close(&other_rx, NULL), 0);
+}
+END_TEST
+
+/* What a modify function is to make, and how it is to end. */
+typedef struct edit_s {
+  size_t from;
+  size_t to;
+  int result;
+  size_t calls;
+} edit_t;
+
+static int edit_title(line_t* line, void* arg) {
+  edit_t* edit = arg;
+
+  ck_assert(is_line(line, edit->from));
+  *line = line_of(edit->to);
+  edit->calls++;
+  return edit->result;
+}
+
+START_TEST(typed_functions_modify_the_value) {
+  titles_receiver_t rx;
+  titles_sender_t tx;
+  line_t line = line_of(0);
+  edit_t edit = {0, 1, 0, 0};
+
+  ck_assert_int_eq(titles_init(NULL, &rx, &tx, &line), 0);
+  ck_assert_int_eq(titles_modify(&tx, edit_title, &edit), 0);
+  ck_assert(is_line(titles_borrow_and_update(&rx), 1));
+  ck_assert_int_eq(titles_borrow_has_changed(&rx), 1);
+  edit.from = 1;
+  edit.to = 2;
+  ck_assert_int_eq(titles_modify_if(&tx, edit_title, &edit), 0);
+  ck_assert_int_eq(titles_has_changed(&rx), 0);
+  ck_assert(is_line(titles_borrow(&rx), 1));
+  edit.result = 1;
+  ck_assert_int_eq(titles_modify_if(&tx, edit_title, &edit), 1);
+  ck_assert_int_eq(titles_has_changed(&rx), 1);
+  ck_assert(is_line(titles_borrow(&rx), 2));
+  edit.from = 2;
+  edit.result = UV_ERANGE;
+  ck_assert_int_eq(titles_modify(&tx, edit_title, &edit), UV_ERANGE);
+  ck_assert_int_eq(titles_modify_if(&tx, edit_title, &edit), UV_ERANGE);
+  ck_assert(is_line(titles_borrow(&rx), 2));
+  ck_assert_uint_eq(edit.calls, 5);
+  ck_assert_int_eq(titles_modify(&tx, NULL, &edit), UV_EINVAL);
+  ck_assert_int_eq(titles_modify_if(&tx, NULL, &edit), UV_EINVAL);
+  ck_assert_int_eq(titles_sender_close(&tx), 0);
+  ck_assert_int_eq(titles_close(&rx, NULL), 0);
+}
+END_TEST
+
+/* A follower's program: `last` is the number of the line that it saw last. */
+typedef struct follower_s {
+  size_t last;
+  size_t count;
+  size_t ends;
+} follower_t;
+
+static void on_title(titles_receiver_t* rx, int status, const line_t* line) {
+  follower_t* follower = rx->base.data;
+
+  if (status == UV_EOF) {
+    ck_assert_ptr_null(line);
+    follower->ends++;
+    ck_assert_int_eq(titles_close(rx, NULL), 0);
+    return;
+  }
+  ck_assert_int_eq(status, 0);
+  follower->last = title_number(line);
+  follower->count++;
+}
+
+START_TEST(typed_callbacks_get_the_newest_value) {
+  titles_receiver_t rx[2];
+  titles_sender_t tx;
+  follower_t followers[2] = {{0, 0, 0}, {0, 0, 0}};
+  line_t line = line_of(3);
+  uv_loop_t loop;
+  size_t i;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(titles_init(NULL, NULL, &tx, &line), 0);
+  for (i = 0; i < 2; i++) {
+    ck_assert_int_eq(titles_subscribe(NULL, &rx[i], &tx), 0);
+    ck_assert_int_eq(titles_attach(&loop, &rx[i]), 0);
+    rx[i].base.data = &followers[i];
+  }
+  ck_assert_int_eq(titles_start(&rx[0], on_title, 0), 0);
+  ck_assert_int_eq(titles_start(&rx[0], on_title, 0), UV_EALREADY);
+  ck_assert_int_eq(titles_stop(&rx[0]), 0);
+  ck_assert_int_eq(titles_start(&rx[0], on_title, 0), 0);
+  ck_assert_int_eq(titles_start(&rx[1], on_title, UVCH_WATCH_CURRENT), 0);
+  while (followers[1].count == 0) {
+    ck_assert_int_eq(uv_run(&loop, UV_RUN_ONCE), 1);
+  }
+  ck_assert_uint_eq(followers[0].count, 0);
+  ck_assert_uint_eq(followers[1].count, 1);
+  ck_assert_uint_eq(followers[1].last, 3);
+  for (i = 4; i < 9; i++) {
+    line = line_of(i);
+    ck_assert_int_eq(titles_send(&tx, &line), 0);
+  }
+  ck_assert_int_eq(titles_sender_close(&tx), 0);
+  support_loop_end(&loop);
+  for (i = 0; i < 2; i++) {
+    ck_assert_uint_eq(followers[i].count, 1 + i);
+    ck_assert_uint_eq(followers[i].last, 8);
+    ck_assert_uint_eq(followers[i].ends, 1);
+  }
+}
+END_TEST
+
+/* What a predicate waits for, and what it has been shown. */
+typedef struct wish_s {
+  size_t number;
+  size_t calls;
+} wish_t;
+
+static int is_wanted(const line_t* line, void* arg) {
+  wish_t* wish = arg;
+
+  wish->calls++;
+  return title_number(line) == wish->number;
+}
+
+static int is_refused(const line_t* line, void* arg) {
+  wish_t* wish = arg;
+
+  ck_assert(is_line(line, wish->number));
+  wish->calls++;
+  return UV_ERANGE;
+}
+
+START_TEST(a_thread_waits_for_a_typed_value) {
+  titles_receiver_t rx;
+  titles_sender_t tx;
+  wish_t wish = {5, 0};
+  line_t line = line_of(5);
+  const line_t* got = NULL;
+
+  ck_assert_int_eq(titles_init(NULL, &rx, &tx, &line), 0);
+  ck_assert_int_eq(titles_wait_for_wait(&rx, is_wanted, &wish, &got), 0);
+  ck_assert_ptr_eq(got, titles_borrow(&rx));
+  ck_assert(is_line(got, 5));
+  wish.number = 6;
+  ck_assert_int_eq(titles_wait_for_timedwait(&rx, is_wanted, &wish, &got, 0), UV_ETIMEDOUT);
+  line = line_of(6);
+  ck_assert_int_eq(titles_send(&tx, &line), 0);
+  ck_assert_int_eq(titles_wait_for_timedwait(&rx, is_wanted, &wish, &got, 0), 0);
+  ck_assert(is_line(got, 6));
+  ck_assert_int_eq(titles_wait_for_wait(&rx, is_wanted, &wish, NULL), 0);
+  ck_assert_int_eq(titles_wait_for_timedwait(&rx, is_wanted, &wish, NULL, 0), 0);
+  ck_assert_uint_eq(wish.calls, 5);
+  ck_assert_int_eq(titles_wait_for_wait(&rx, is_refused, &wish, &got), UV_ERANGE);
+  ck_assert_int_eq(titles_wait_for_timedwait(&rx, is_refused, &wish, &got, 0), UV_ERANGE);
+  ck_assert_uint_eq(wish.calls, 7);
+  ck_assert_int_eq(titles_sender_close(&tx), 0);
+  wish.number = 7;
+  ck_assert_int_eq(titles_wait_for_wait(&rx, is_wanted, &wish, &got), UV_EOF);
+  ck_assert_int_eq(titles_close(&rx, NULL), 0);
+}
+END_TEST
+
+/* What a request for a value came to. */
+typedef struct found_s {
+  titles_wait_for_t* req;
+  size_t number; /* of the line that is to be found */
+  int status;
+  size_t count;
+} found_t;
+
+static void on_found(titles_wait_for_t* req, int status, const line_t* line) {
+  found_t* found = req->base.data;
+
+  ck_assert_ptr_eq(req, found->req);
+  ck_assert_int_eq(status, found->status);
+  if (status == 0) {
+    ck_assert(is_line(line, found->number));
+  } else {
+    ck_assert_ptr_null(line);
+  }
+  found->count++;
+}
+
+START_TEST(a_typed_request_waits_for_a_value) {
+  titles_receiver_t rx;
+  titles_sender_t tx;
+  titles_wait_for_t req;
+  titles_wait_for_t other;
+  wish_t wish = {5, 0};
+  wish_t never = {sizeof(((line_t*) NULL)->text), 0};
+  found_t found = {&req, 5, 0, 0};
+  line_t line = line_of(4);
+  uv_loop_t loop;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(titles_init(&loop, &rx, &tx, &line), 0);
+  req.base.data = &found;
+  ck_assert_int_eq(titles_wait_for(&req, &rx, is_wanted, &wish, on_found), 0);
+  ck_assert_int_eq(titles_wait_for(&req, &rx, is_refused, &never, on_found), UV_EALREADY);
+  ck_assert_int_eq(titles_wait_for(&other, &rx, is_refused, &never, on_found), UV_EALREADY);
+  while (wish.calls == 0) {
+    ck_assert_int_eq(uv_run(&loop, UV_RUN_ONCE), 1);
+  }
+  ck_assert_uint_eq(wish.calls, 1);
+  ck_assert_uint_eq(found.count, 0);
+  line = line_of(5);
+  ck_assert_int_eq(titles_send(&tx, &line), 0);
+  support_loop_run(&loop);
+  ck_assert_uint_eq(wish.calls, 2);
+  ck_assert_uint_eq(found.count, 1);
+
+  found.status = UV_ERANGE;
+  ck_assert_int_eq(titles_wait_for(&req, &rx, is_refused, &wish, on_found), 0);
+  support_loop_run(&loop);
+  ck_assert_uint_eq(wish.calls, 3);
+  ck_assert_uint_eq(found.count, 2);
+
+  found.status = UV_ECANCELED;
+  ck_assert_int_eq(titles_wait_for(&req, &rx, is_wanted, &never, on_found), 0);
+  ck_assert_int_eq(uvch_cancel((uvch_req_t*) &req), 0);
+  support_loop_run(&loop);
+  ck_assert_uint_eq(found.count, 3);
+
+  found.status = UV_EOF;
+  ck_assert_int_eq(titles_wait_for(&req, &rx, is_wanted, &never, on_found), 0);
+  ck_assert_int_eq(titles_sender_close(&tx), 0);
+  support_loop_run(&loop);
+  ck_assert_uint_eq(found.count, 4);
+  ck_assert_int_eq(titles_close(&rx, NULL), 0);
+  support_loop_end(&loop);
+}
+END_TEST
+
+static void on_titles_closed(uvch_watch_closed_t* req, int status) {
+  size_t* told = req->data;
+
+  ck_assert_int_eq(status, 0);
+  *told += 1;
+}
+
+START_TEST(a_typed_sender_is_told_that_no_follower_is_left) {
+  titles_receiver_t rx;
+  titles_sender_t tx;
+  uvch_watch_closed_t req;
+  line_t line = line_of(0);
+  size_t told = 0;
+  uv_loop_t loop;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(titles_init(NULL, &rx, &tx, &line), 0);
+  req.data = &told;
+  ck_assert_int_eq(titles_closed(&loop, &req, &tx, on_titles_closed), 0);
+  ck_assert_int_eq(titles_closed_timedwait(&tx, 0), UV_ETIMEDOUT);
+  ck_assert_int_eq(titles_sender_is_closed(&tx), 0);
+  ck_assert_int_eq(titles_close(&rx, NULL), 0);
+  ck_assert_int_eq(titles_sender_is_closed(&tx), 1);
+  ck_assert_int_eq(titles_closed_wait(&tx), 0);
+  support_loop_end(&loop);
+  ck_assert_uint_eq(told, 1);
+  ck_assert_int_eq(titles_sender_close(&tx), 0);
+}
+END_TEST
+
+static void drop_motto(void* value, void* arg) {
+  char** motto = value;
+  names_made_t* made = arg;
+
+  made->drops++;
+  free(*motto);
+}
+
+START_TEST(a_typed_watch_takes_options_and_pointers) {
+  mottos_receiver_t rx;
+  mottos_sender_t tx;
+  uvch_watch_options_t options;
+  const char* motto = strdup("first");
+  const char* next = strdup("second");
+  const char* old = NULL;
+  names_made_t made = {0, 0};
+
+  ck_assert_ptr_nonnull(motto);
+  ck_assert_ptr_nonnull(next);
+  memset(&options, 0, sizeof(options));
+  options.copy = copy_name;
+  options.drop = drop_motto;
+  options.arg = &made;
+  ck_assert_int_eq(mottos_init_ex(NULL, &rx, &tx, &motto, &options), 0);
+  ck_assert_str_eq(*mottos_borrow(&rx), "first");
+  ck_assert_int_eq(mottos_send_replace(&tx, &next, &old), 0);
+  ck_assert_str_eq(old, "first");
+  ck_assert_ptr_ne(old, motto);
+  ck_assert_uint_eq(made.copies, 1);
+  ck_assert_uint_eq(made.drops, 0);
+  free((void*) (uintptr_t) old);
+  ck_assert_str_eq(*mottos_borrow(&rx), "second");
+  ck_assert_uint_eq(made.drops, 1);
+  ck_assert_int_eq(mottos_sender_close(&tx), 0);
+  ck_assert_int_eq(mottos_close(&rx, NULL), 0);
+  ck_assert_uint_eq(made.drops, 2);
+}
+END_TEST
+
+START_TEST(typed_watches_refuse_null_as_the_untyped_ones_do) {
+  titles_receiver_t rx;
+  titles_receiver_t other;
+  titles_sender_t tx;
+  titles_wait_for_t req;
+  line_t line = line_of(0);
+  wish_t wish = {0, 0};
+  uv_loop_t loop;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(titles_init(NULL, &rx, NULL, &line), UV_EINVAL);
+  ck_assert_int_eq(titles_init(NULL, &rx, &tx, NULL), UV_EINVAL);
+  ck_assert_int_eq(titles_init(&loop, &rx, &tx, &line), 0);
+  ck_assert_int_eq(titles_subscribe(NULL, NULL, &tx), UV_EINVAL);
+  ck_assert_int_eq(titles_subscribe(NULL, &other, NULL), UV_EINVAL);
+  ck_assert_int_eq(titles_receiver_clone(NULL, &other, NULL), UV_EINVAL);
+  ck_assert_int_eq(titles_send(NULL, &line), UV_EINVAL);
+  ck_assert_int_eq(titles_send(&tx, NULL), UV_EINVAL);
+  ck_assert_int_eq(titles_send_replace(&tx, &line, NULL), UV_EINVAL);
+  ck_assert_ptr_null(titles_sender_borrow(NULL));
+  ck_assert_ptr_null(titles_borrow(NULL));
+  ck_assert_ptr_null(titles_borrow_and_update(NULL));
+  ck_assert_int_eq(titles_start(NULL, on_title, 0), UV_EINVAL);
+  ck_assert_int_eq(titles_start(&rx, NULL, 0), UV_EINVAL);
+  ck_assert_int_eq(titles_wait_for(NULL, &rx, is_wanted, &wish, on_found), UV_EINVAL);
+  ck_assert_int_eq(titles_wait_for(&req, NULL, is_wanted, &wish, on_found), UV_EINVAL);
+  ck_assert_int_eq(titles_wait_for(&req, &rx, NULL, &wish, on_found), UV_EINVAL);
+  ck_assert_int_eq(titles_wait_for(&req, &rx, is_wanted, &wish, NULL), UV_EINVAL);
+  ck_assert_int_eq(titles_wait_for_wait(NULL, is_wanted, &wish, NULL), UV_EINVAL);
+  ck_assert_int_eq(titles_sender_clone(&tx, NULL), UV_EINVAL);
+  ck_assert_int_eq(titles_attach(NULL, &rx), UV_EINVAL);
+  ck_assert_int_eq(titles_close(NULL, NULL), UV_EINVAL);
+  ck_assert_int_eq(titles_sender_close(&tx), 0);
+  ck_assert_int_eq(titles_close(&rx, NULL), 0);
+  support_loop_end(&loop);
+}
+END_TEST
+
 int main(void) {
   Suite* suite = suite_create("typed");
   TCase* tcase = support_case(suite, "typed");
@@ -1276,5 +1705,14 @@ int main(void) {
   tcase_add_test(tcase, a_typed_sender_is_told_that_no_reader_is_left);
   tcase_add_test(tcase, a_typed_broadcast_takes_options_and_pointers);
   tcase_add_test(tcase, typed_news_refuse_null_as_the_untyped_ones_do);
+  tcase_add_test(tcase, a_typed_value_is_there_for_all_until_the_next_one);
+  tcase_add_test(tcase, typed_watches_of_two_types_go_side_by_side);
+  tcase_add_test(tcase, typed_functions_modify_the_value);
+  tcase_add_test(tcase, typed_callbacks_get_the_newest_value);
+  tcase_add_test(tcase, a_thread_waits_for_a_typed_value);
+  tcase_add_test(tcase, a_typed_request_waits_for_a_value);
+  tcase_add_test(tcase, a_typed_sender_is_told_that_no_follower_is_left);
+  tcase_add_test(tcase, a_typed_watch_takes_options_and_pointers);
+  tcase_add_test(tcase, typed_watches_refuse_null_as_the_untyped_ones_do);
   return support_main(suite);
 }

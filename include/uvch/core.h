@@ -20,6 +20,7 @@ typedef enum {
   UVCH_INBOX,
   UVCH_ONESHOT_RECEIVER,
   UVCH_BROADCAST_RECEIVER,
+  UVCH_WATCH_RECEIVER,
 } uvch_handle_type;
 
 /* Request types. */
@@ -32,6 +33,8 @@ typedef enum {
   UVCH_CALL,
   UVCH_BROADCAST_SEND,
   UVCH_BROADCAST_CLOSED,
+  UVCH_WATCH_WAIT_FOR,
+  UVCH_WATCH_CLOSED,
 } uvch_req_type;
 
 /* What can be set for a loop, see uvch_loop_configure(). */
@@ -61,6 +64,8 @@ typedef struct uvch_oneshot_receiver_s uvch_oneshot_receiver_t;
 typedef struct uvch_broadcast_sender_s uvch_broadcast_sender_t;
 typedef struct uvch_broadcast_weak_sender_s uvch_broadcast_weak_sender_t;
 typedef struct uvch_broadcast_receiver_s uvch_broadcast_receiver_t;
+typedef struct uvch_watch_sender_s uvch_watch_sender_t;
+typedef struct uvch_watch_receiver_s uvch_watch_receiver_t;
 
 /* Request types. */
 typedef struct uvch_req_s uvch_req_t;
@@ -71,6 +76,8 @@ typedef struct uvch_oneshot_closed_s uvch_oneshot_closed_t;
 typedef struct uvch_call_s uvch_call_t;
 typedef struct uvch_broadcast_send_s uvch_broadcast_send_t;
 typedef struct uvch_broadcast_closed_s uvch_broadcast_closed_t;
+typedef struct uvch_watch_wait_for_s uvch_watch_wait_for_t;
+typedef struct uvch_watch_closed_s uvch_watch_closed_t;
 
 /* Callbacks. */
 typedef void (*uvch_close_cb)(uvch_handle_t* handle);
@@ -79,7 +86,7 @@ typedef void (*uvch_walk_cb)(uvch_handle_t* handle, void* arg);
 /* uvch_drop_cb: gets a message that was taken and will not be delivered; `arg` is the channel's. It is called without any lock on
  * the thread that closes the receiver, and on no other, but for a reply that comes too late: that is dropped on the thread that
  * calls uvch_reply(). `item` is good until it returns. Where a channel keeps one value for many receivers it ends that value, on
- * the thread of who is done with it last, see uvch_broadcast_options_t. */
+ * the thread of who is done with it last, see uvch_broadcast_options_t and uvch_watch_options_t. */
 typedef void (*uvch_drop_cb)(void* item, void* arg);
 
 /* uvch_copy_cb: makes `to` a value of its own out of `from`, which stays as it is; `arg` is the channel's. `to` has room for a
@@ -137,8 +144,9 @@ UVCH_EXTERN int uvch_attach(uv_loop_t* loop, uvch_handle_t* handle);
 
 /* uvch_close: close a handle. What is queued goes to the channel's drop function before this returns; senders get UV_EPIPE from
  * now on. One of several receivers of a broadcast channel takes with it only what nobody else has to read, and senders get
- * UV_EPIPE when it was the last. `cb` may be NULL; it comes later, from the loop, as the last callback of the handle. The handle
- * keeps its loop alive until then.
+ * UV_EPIPE when it was the last. That of a watch channel gives up what it has borrowed, and its wait_for request ends with
+ * UV_ECANCELED; sends go on to succeed. `cb` may be NULL; it comes later, from the loop, as the last callback of the handle. The
+ * handle keeps its loop alive until then.
  *
  * A receiver without a loop is closed at once; its `cb` must be NULL.
  *
@@ -174,8 +182,8 @@ UVCH_EXTERN void uvch_unref(uvch_handle_t* handle);
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_has_ref(const uvch_handle_t* handle);
 
-/* uvch_is_active: 1 if the handle waits for something: a receiver between recv_start (or recv_many_start) and recv_stop,
- * its end or close, a oneshot's receiver between uvch_oneshot_recv and its callback. Else 0.
+/* uvch_is_active: 1 if the handle waits for something: a receiver between recv_start, recv_many_start or start and its
+ * stop, end or close, a oneshot's receiver between uvch_oneshot_recv and its callback. Else 0.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_is_active(const uvch_handle_t* handle);
@@ -204,11 +212,11 @@ UVCH_EXTERN int uvch_cancel(uvch_req_t* req);
 /* uvch_owns_handle: 1 if `handle` is one that the library keeps on the loop for itself, else 0. For programs that walk their loop
  * with uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request. A
  * program that closes them all the same gets no callbacks of the library on that loop any more, close callbacks that were due
- * included (in a receive callback: but for messages that were being delivered to that receiver together); senders get UV_EPIPE.
- * It cancels its waiting requests before, not after, and runs the loop until their callbacks have come (a reservation that has
- * just been granted holds its places until then), closes its inboxes before, and uvch_close()s its receivers before or after. The
- * request of a call that was not cancelled must stay where it is until the reply's sender is used up, and a reply is dropped on
- * that sender's thread.
+ * included (in a receive callback: but for messages that were being delivered to that receiver together); senders get UV_EPIPE,
+ * but those of a watch channel only have a receiver less. It cancels its waiting requests before, not after, and runs the loop
+ * until their callbacks have come (a reservation that has just been granted holds its places until then), closes its inboxes
+ * before, and uvch_close()s its receivers before or after. The request of a call that was not cancelled must stay where it is
+ * until the reply's sender is used up, and a reply is dropped on that sender's thread.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);
@@ -229,8 +237,8 @@ UVCH_EXTERN int uvch_loop_configure(uv_loop_t* loop, uvch_loop_option option, ui
  * in the channels are delivered in both processes. Threads other than the one that forked do not exist in the child: what they
  * were about to send is not there, and senders that only they knew stay open, so such a channel gets no UV_EOF in the child. A
  * request that one of them was serving may end with UV_ECANCELED though its message has been delivered, and places that one of
- * them was about to grant stay reserved. Receivers of a broadcast channel that other threads had stay subscribed; and one without
- * any receiver or request on such a loop must not be used in the child.
+ * them was about to grant stay reserved. Receivers of a broadcast or watch channel that other threads had stay there; and such a
+ * channel without any receiver or request on such a loop must not be used in the child.
  *
  * Threads:  the only one there is.
  * Returns 0 (also for a loop without uvch handles), UV_EINVAL (NULL), UV_ENOMEM, UV_EMFILE. On an error nothing is delivered; it

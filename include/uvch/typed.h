@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Channels of one C type, checked by the compiler. It costs nothing: each function is inline and only calls the untyped one.
+ * Channels of one C type, checked by the compiler. It costs nothing: each function is inline and only calls the untyped one (but
+ * see watch below).
  *
  *   UVCH_MPSC_DEFINE(lines, struct line);
  *
@@ -45,22 +46,39 @@
  *   news_attach(loop, &rx), news_close(&rx, cb), news_recv_at(first, stride, i)
  *   news_subscribe(), news_send(), ...                 for every other uvch_broadcast_X() a news_X(), see <uvch/broadcast.h>
  *
- * Requests other than calls, their callbacks, options, drop and copy functions are the untyped ones. For what works on any handle
- * or request, a pointer to a typed receiver may be cast to uvch_handle_t*, one to a typed call to uvch_req_t*, and their `data` is
- * rx.base.data and req.base.data. To go over to the untyped calls, or to a library that uses them, pass &tx.base.
+ *   UVCH_WATCH_DEFINE(config, struct settings);
+ *
+ * does it for watch channels whose value is a `struct settings`:
+ *
+ *   config_value_t, config_sender_t, config_receiver_t
+ *   config_cb                                          a callback that gets a config_receiver_t* and a const struct settings*
+ *   config_modify_cb, config_predicate_cb              get the value as struct settings*, and as const struct settings*
+ *   config_wait_for_t, config_wait_for_cb              a struct with the untyped request in its member `base`; a callback that
+ *                                                      gets a config_wait_for_t* and a const struct settings*
+ *   config_init(loop, &rx, &tx, &initial), config_init_ex(loop, &rx, &tx, &initial, options)
+ *   config_attach(loop, &rx), config_close(&rx, cb)
+ *   config_send(), config_borrow(), ...                for every other uvch_watch_X() a config_X(), see <uvch/watch.h>
+ *
+ * The functions that are given to config_modify(), config_modify_if() and the three config_wait_for are called by way of a small
+ * one that knows their type: one call more, which is all that this front ever costs.
+ *
+ * Other requests, their callbacks, options, drop and copy functions are the untyped ones. For what works on any handle or
+ * request, a pointer to a typed receiver may be cast to uvch_handle_t*, one to a typed call or config_wait_for_t to uvch_req_t*,
+ * and their `data` is rx.base.data and req.base.data. To go over to the untyped calls, or to a library that uses them, pass
+ * &tx.base.
  *
  * `type` is any complete type that can be written before a name: give function pointers and arrays a typedef or put them into a
  * struct. It is copied by bytes, so C++ refuses one that is not trivially copyable. One larger than UVCH_MPSC_ITEM_MAX,
- * UVCH_ONESHOT_ITEM_MAX or UVCH_BROADCAST_ITEM_MAX does not compile. Messages of size 0, pure signals, have no C type: use the
- * untyped calls.
+ * UVCH_ONESHOT_ITEM_MAX, UVCH_BROADCAST_ITEM_MAX or UVCH_WATCH_VALUE_MAX does not compile. Messages of size 0, pure signals, have
+ * no C type: use the untyped calls.
  *
  * C++ refuses a wrong type. In C it is an error since gcc 14, while older compilers only warn: -Werror=incompatible-pointer-types
  * makes it one. A void* passes for any message in C.
  *
  * Callbacks that get a message are cast: the library calls a lines_recv_cb as the uvch_mpsc_recv_cb that differs from it in what
  * two of its pointers point to. Where indirect calls are checked for the exact type (-fsanitize=cfi-icall, -fsanitize=function),
- * give uvch_mpsc_recv_start(&rx.base, cb), uvch_mpsc_recv_many_start(), the two of broadcast, uvch_oneshot_recv(), uvch_call()
- * and uvch_call_ex() untyped callbacks instead; the rest can stay typed. */
+ * give uvch_mpsc_recv_start(&rx.base, cb), uvch_mpsc_recv_many_start(), the two of broadcast, uvch_oneshot_recv(), uvch_call(),
+ * uvch_call_ex() and uvch_watch_start() untyped callbacks instead; the rest can stay typed. */
 #ifndef UVCH_TYPED_H
 #define UVCH_TYPED_H
 
@@ -68,6 +86,7 @@
 #include <uvch/mpsc.h>
 #include <uvch/oneshot.h>
 #include <uvch/broadcast.h>
+#include <uvch/watch.h>
 #include <uvch/call.h>
 
 /* UVCH_MPSC_DEFINE: define the typed channel `name` for messages of type `type`. Takes a semicolon. */
@@ -119,6 +138,20 @@
   UVCH_TYPED_BROADCAST_(name)                          \
   UVCH_TYPED_CHECKS_(type, UVCH_BROADCAST_ITEM_MAX)
 
+/* UVCH_WATCH_DEFINE: define the typed watch channel `name` for a value of type `type`. Takes a semicolon. */
+#define UVCH_WATCH_DEFINE(name, type)   \
+  UVCH_TYPED_WATCH_ENDS_(name, type)    \
+  UVCH_TYPED_HANDLE_(name)              \
+  UVCH_TYPED_SENDER_(name, watch)       \
+  UVCH_TYPED_WATCH_MAKING_(name)        \
+  UVCH_TYPED_WATCH_SENDING_(name)       \
+  UVCH_TYPED_WATCH_SENDER_ASKS_(name)   \
+  UVCH_TYPED_WATCH_MODIFYING_(name)     \
+  UVCH_TYPED_WATCH_RECEIVING_(name)     \
+  UVCH_TYPED_WATCH_RECEIVER_ASKS_(name) \
+  UVCH_TYPED_WATCH_WAITING_(name)       \
+  UVCH_TYPED_CHECKS_(type, UVCH_WATCH_VALUE_MAX)
+
 /* All below is how it is done. Parameters end in _ because the program may have a variable of the plain name (-Wshadow). */
 
 #ifdef __GNUC__
@@ -154,10 +187,10 @@ typedef void (*uvch_typed_any_cb_)(void);
 #endif
 
 /*
- * What all kinds have; `kind` is mpsc, oneshot or broadcast, `constness` of what callbacks get
+ * What all kinds have; `kind` is mpsc, oneshot, broadcast or watch, `constness` of what callbacks get
  */
 
-/* The types. */
+/* The types; watch has others. */
 #define UVCH_TYPED_ENDS_(name, kind, type, constness) \
   typedef type name##_item_t;                         \
   typedef struct name##_sender_s {                    \
@@ -193,7 +226,7 @@ typedef void (*uvch_typed_any_cb_)(void);
     return uvch_##kind##_closed_timedwait(UVCH_TYPED_BASE_(tx_), timeout_);                                    \
   }
 
-/* Receiving one message. */
+/* Receiving one message. Not for watch, whose value stays. */
 #define UVCH_TYPED_RECEIVER_(name, kind)                                                                      \
   UVCH_TYPED_FN_ int name##_recv_stop(name##_receiver_t* rx_) {                                               \
     return uvch_##kind##_recv_stop(UVCH_TYPED_BASE_(rx_));                                                    \
@@ -502,6 +535,189 @@ typedef void (*uvch_typed_any_cb_)(void);
   }                                                                                                                   \
   UVCH_TYPED_FN_ int name##_receiver_same_channel(const name##_receiver_t* a_, const name##_receiver_t* b_) {         \
     return uvch_broadcast_receiver_same_channel(UVCH_TYPED_BASE_(a_), UVCH_TYPED_BASE_(b_));                          \
+  }
+
+/*
+ * watch
+ */
+
+/* The types. A request for a value has place for its typed functions. */
+#define UVCH_TYPED_WATCH_ENDS_(name, type)                                                              \
+  typedef type name##_value_t;                                                                          \
+  typedef struct name##_sender_s {                                                                      \
+    uvch_watch_sender_t base;                                                                           \
+  } name##_sender_t;                                                                                    \
+  typedef struct name##_receiver_s {                                                                    \
+    uvch_watch_receiver_t base;                                                                         \
+  } name##_receiver_t;                                                                                  \
+  typedef struct name##_wait_for_s name##_wait_for_t;                                                   \
+  typedef void (*name##_cb)(name##_receiver_t * rx, int status, const name##_value_t* value);           \
+  typedef int (*name##_modify_cb)(name##_value_t * value, void* arg);                                   \
+  typedef int (*name##_predicate_cb)(const name##_value_t* value, void* arg);                           \
+  typedef void (*name##_wait_for_cb)(name##_wait_for_t * req, int status, const name##_value_t* value); \
+  struct name##_wait_for_s {                                                                            \
+    uvch_watch_wait_for_t base;                                                                         \
+    name##_predicate_cb predicate;                                                                      \
+    void* arg;                                                                                          \
+    name##_wait_for_cb cb;                                                                              \
+  };
+
+/* Making a channel, its receivers, and its senders. */
+#define UVCH_TYPED_WATCH_MAKING_(name)                                                                                          \
+  UVCH_TYPED_FN_ int name##_init(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_,                                \
+                                 const name##_value_t* initial_) {                                                              \
+    return uvch_watch_init(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_value_t), initial_);              \
+  }                                                                                                                             \
+  UVCH_TYPED_FN_ int name##_init_ex(uv_loop_t* loop_, name##_receiver_t* rx_, name##_sender_t* tx_,                             \
+                                    const name##_value_t* initial_, const uvch_watch_options_t* options_) {                     \
+    return uvch_watch_init_ex(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_), sizeof(name##_value_t), initial_, options_); \
+  }                                                                                                                             \
+  UVCH_TYPED_FN_ int name##_subscribe(uv_loop_t* loop_, name##_receiver_t* rx_, const name##_sender_t* tx_) {                   \
+    return uvch_watch_subscribe(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(tx_));                                           \
+  }                                                                                                                             \
+  UVCH_TYPED_FN_ int name##_receiver_clone(uv_loop_t* loop_, name##_receiver_t* rx_, const name##_receiver_t* source_) {        \
+    return uvch_watch_receiver_clone(loop_, UVCH_TYPED_BASE_(rx_), UVCH_TYPED_BASE_(source_));                                  \
+  }                                                                                                                             \
+  UVCH_TYPED_FN_ int name##_sender_clone(const name##_sender_t* tx_, name##_sender_t* copy_) {                                  \
+    return uvch_watch_sender_clone(UVCH_TYPED_BASE_(tx_), UVCH_TYPED_BASE_(copy_));                                             \
+  }
+
+/* Setting the value, and seeing it through a sender. */
+#define UVCH_TYPED_WATCH_SENDING_(name)                                                                                    \
+  UVCH_TYPED_FN_ int name##_send(const name##_sender_t* tx_, const name##_value_t* value_) {                               \
+    return uvch_watch_send(UVCH_TYPED_BASE_(tx_), value_);                                                                 \
+  }                                                                                                                        \
+  UVCH_TYPED_FN_ int name##_send_replace(const name##_sender_t* tx_, const name##_value_t* value_, name##_value_t* old_) { \
+    return uvch_watch_send_replace(UVCH_TYPED_BASE_(tx_), value_, old_);                                                   \
+  }                                                                                                                        \
+  UVCH_TYPED_FN_ const name##_value_t* name##_sender_borrow(name##_sender_t* tx_) {                                        \
+    return UVCH_TYPED_CAST_(const name##_value_t*, uvch_watch_sender_borrow(UVCH_TYPED_BASE_(tx_)));                       \
+  }
+
+/* What a sender can ask. */
+#define UVCH_TYPED_WATCH_SENDER_ASKS_(name)                                                             \
+  UVCH_TYPED_FN_ size_t name##_sender_receiver_count(const name##_sender_t* tx_) {                      \
+    return uvch_watch_sender_receiver_count(UVCH_TYPED_BASE_(tx_));                                     \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ size_t name##_sender_sender_count(const name##_sender_t* tx_) {                        \
+    return uvch_watch_sender_sender_count(UVCH_TYPED_BASE_(tx_));                                       \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ int name##_sender_is_closed(const name##_sender_t* tx_) {                              \
+    return uvch_watch_sender_is_closed(UVCH_TYPED_BASE_(tx_));                                          \
+  }                                                                                                     \
+  UVCH_TYPED_FN_ int name##_sender_same_channel(const name##_sender_t* a_, const name##_sender_t* b_) { \
+    return uvch_watch_sender_same_channel(UVCH_TYPED_BASE_(a_), UVCH_TYPED_BASE_(b_));                  \
+  }
+
+/* Changing the value. The call is over when these return, so what the untyped function gets may lie on the stack. */
+#define UVCH_TYPED_WATCH_MODIFYING_(name)                                                                 \
+  struct name##_modify_s {                                                                                \
+    name##_modify_cb modify;                                                                              \
+    void* arg;                                                                                            \
+  };                                                                                                      \
+  UVCH_TYPED_FN_ int name##_call_modify_(void* value_, void* arg_) {                                      \
+    const struct name##_modify_s* call_ = UVCH_TYPED_CAST_(const struct name##_modify_s*, arg_);          \
+    return call_->modify(UVCH_TYPED_CAST_(name##_value_t*, value_), call_->arg);                          \
+  }                                                                                                       \
+  UVCH_TYPED_FN_ int name##_modify(const name##_sender_t* tx_, name##_modify_cb modify_, void* arg_) {    \
+    struct name##_modify_s call_ = {modify_, arg_};                                                       \
+    return uvch_watch_modify(UVCH_TYPED_BASE_(tx_), modify_ ? name##_call_modify_ : NULL, &call_);        \
+  }                                                                                                       \
+  UVCH_TYPED_FN_ int name##_modify_if(const name##_sender_t* tx_, name##_modify_cb modify_, void* arg_) { \
+    struct name##_modify_s call_ = {modify_, arg_};                                                       \
+    return uvch_watch_modify_if(UVCH_TYPED_BASE_(tx_), modify_ ? name##_call_modify_ : NULL, &call_);     \
+  }
+
+/* Receiving. */
+#define UVCH_TYPED_WATCH_RECEIVING_(name)                                                                \
+  UVCH_TYPED_FN_ int name##_start(name##_receiver_t* rx_, name##_cb cb_, unsigned int flags_) {          \
+    return uvch_watch_start(UVCH_TYPED_BASE_(rx_), UVCH_TYPED_CB_(uvch_watch_cb, cb_), flags_);          \
+  }                                                                                                      \
+  UVCH_TYPED_FN_ int name##_stop(name##_receiver_t* rx_) {                                               \
+    return uvch_watch_stop(UVCH_TYPED_BASE_(rx_));                                                       \
+  }                                                                                                      \
+  UVCH_TYPED_FN_ const name##_value_t* name##_borrow(name##_receiver_t* rx_) {                           \
+    return UVCH_TYPED_CAST_(const name##_value_t*, uvch_watch_borrow(UVCH_TYPED_BASE_(rx_)));            \
+  }                                                                                                      \
+  UVCH_TYPED_FN_ const name##_value_t* name##_borrow_and_update(name##_receiver_t* rx_) {                \
+    return UVCH_TYPED_CAST_(const name##_value_t*, uvch_watch_borrow_and_update(UVCH_TYPED_BASE_(rx_))); \
+  }                                                                                                      \
+  UVCH_TYPED_FN_ int name##_changed_wait(name##_receiver_t* rx_) {                                       \
+    return uvch_watch_changed_wait(UVCH_TYPED_BASE_(rx_));                                               \
+  }                                                                                                      \
+  UVCH_TYPED_FN_ int name##_changed_timedwait(name##_receiver_t* rx_, uint64_t timeout_) {               \
+    return uvch_watch_changed_timedwait(UVCH_TYPED_BASE_(rx_), timeout_);                                \
+  }
+
+/* What a receiver can ask, and what it regards as seen. */
+#define UVCH_TYPED_WATCH_RECEIVER_ASKS_(name)                                                                 \
+  UVCH_TYPED_FN_ int name##_borrow_has_changed(const name##_receiver_t* rx_) {                                \
+    return uvch_watch_borrow_has_changed(UVCH_TYPED_BASE_(rx_));                                              \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_has_changed(const name##_receiver_t* rx_) {                                       \
+    return uvch_watch_has_changed(UVCH_TYPED_BASE_(rx_));                                                     \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_mark_changed(name##_receiver_t* rx_) {                                            \
+    return uvch_watch_mark_changed(UVCH_TYPED_BASE_(rx_));                                                    \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_mark_unchanged(name##_receiver_t* rx_) {                                          \
+    return uvch_watch_mark_unchanged(UVCH_TYPED_BASE_(rx_));                                                  \
+  }                                                                                                           \
+  UVCH_TYPED_FN_ int name##_receiver_same_channel(const name##_receiver_t* a_, const name##_receiver_t* b_) { \
+    return uvch_watch_receiver_same_channel(UVCH_TYPED_BASE_(a_), UVCH_TYPED_BASE_(b_));                      \
+  }
+
+/* Waiting for a value: as a thread as with modify, on a loop with the functions in the request. That is written only when the
+ * untyped call has taken it, as it may be waiting already; nothing calls them before. */
+#define UVCH_TYPED_WATCH_WAITING_(name)                                                                                     \
+  struct name##_test_s {                                                                                                    \
+    name##_predicate_cb predicate;                                                                                          \
+    void* arg;                                                                                                              \
+  };                                                                                                                        \
+  UVCH_TYPED_FN_ int name##_call_predicate_(const void* value_, void* arg_) {                                               \
+    const struct name##_test_s* call_ = UVCH_TYPED_CAST_(const struct name##_test_s*, arg_);                                \
+    return call_->predicate(UVCH_TYPED_CAST_(const name##_value_t*, value_), call_->arg);                                   \
+  }                                                                                                                         \
+  UVCH_TYPED_FN_ int name##_wait_for_wait(name##_receiver_t* rx_, name##_predicate_cb predicate_, void* arg_,               \
+                                          const name##_value_t** value_) {                                                  \
+    struct name##_test_s call_ = {predicate_, arg_};                                                                        \
+    const void* got_ = NULL;                                                                                                \
+    int result_ = uvch_watch_wait_for_wait(UVCH_TYPED_BASE_(rx_), predicate_ ? name##_call_predicate_ : NULL, &call_,       \
+                                           value_ ? &got_ : NULL);                                                          \
+    if (result_ == 0 && value_) {                                                                                           \
+      *value_ = UVCH_TYPED_CAST_(const name##_value_t*, got_);                                                              \
+    }                                                                                                                       \
+    return result_;                                                                                                         \
+  }                                                                                                                         \
+  UVCH_TYPED_FN_ int name##_wait_for_timedwait(name##_receiver_t* rx_, name##_predicate_cb predicate_, void* arg_,          \
+                                               const name##_value_t** value_, uint64_t timeout_) {                          \
+    struct name##_test_s call_ = {predicate_, arg_};                                                                        \
+    const void* got_ = NULL;                                                                                                \
+    int result_ = uvch_watch_wait_for_timedwait(UVCH_TYPED_BASE_(rx_), predicate_ ? name##_call_predicate_ : NULL, &call_,  \
+                                                value_ ? &got_ : NULL, timeout_);                                           \
+    if (result_ == 0 && value_) {                                                                                           \
+      *value_ = UVCH_TYPED_CAST_(const name##_value_t*, got_);                                                              \
+    }                                                                                                                       \
+    return result_;                                                                                                         \
+  }                                                                                                                         \
+  UVCH_TYPED_FN_ int name##_call_test_(const void* value_, void* arg_) {                                                    \
+    const name##_wait_for_t* req_ = UVCH_TYPED_CAST_(const name##_wait_for_t*, arg_);                                       \
+    return req_->predicate(UVCH_TYPED_CAST_(const name##_value_t*, value_), req_->arg);                                     \
+  }                                                                                                                         \
+  UVCH_TYPED_FN_ void name##_call_done_(uvch_watch_wait_for_t* base_, int status_, const void* value_) {                    \
+    name##_wait_for_t* req_ = UVCH_TYPED_CAST_(name##_wait_for_t*, base_);                                                  \
+    req_->cb(req_, status_, UVCH_TYPED_CAST_(const name##_value_t*, value_));                                               \
+  }                                                                                                                         \
+  UVCH_TYPED_FN_ int name##_wait_for(name##_wait_for_t* req_, name##_receiver_t* rx_, name##_predicate_cb predicate_,       \
+                                     void* arg_, name##_wait_for_cb cb_) {                                                  \
+    int result_ = uvch_watch_wait_for(UVCH_TYPED_BASE_(req_), UVCH_TYPED_BASE_(rx_), predicate_ ? name##_call_test_ : NULL, \
+                                      req_, cb_ ? name##_call_done_ : NULL);                                                \
+    if (result_ == 0 && req_) { /* which compilers do not know */                                                           \
+      req_->predicate = predicate_;                                                                                         \
+      req_->arg = arg_;                                                                                                     \
+      req_->cb = cb_;                                                                                                       \
+    }                                                                                                                       \
+    return result_;                                                                                                         \
   }
 
 #endif

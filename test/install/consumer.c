@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A program as a user of the installed library writes it: a thread sends, the loop adds up and gives the thread the sum. Then the
- * sum is news for a loop and a thread. */
+ * sum is news for a loop and a thread, and at last the value of a watch channel that they look at. */
 #include <stdio.h>
 #include <uvch.h>
 
@@ -95,6 +95,71 @@ static int tell_all(uv_loop_t* loop, long total) {
   return on_loop.told == total && on_loop.ends == 1 && on_thread.told == total && on_thread.ends == 1;
 }
 
+/* Who looks at the value; `seen` is what it was last. */
+struct viewer {
+  uvch_watch_receiver_t rx;
+  long wanted;
+  long seen;
+  int ends;
+};
+
+static void on_value(uvch_watch_receiver_t* rx, int status, const void* value) {
+  struct viewer* viewer = rx->data;
+
+  if (status == UV_EOF) {
+    viewer->ends += uvch_close((uvch_handle_t*) rx, NULL) == 0;
+  } else if (status == 0) {
+    viewer->seen = *(const long*) value;
+  }
+}
+
+static int is_wanted(const void* value, void* arg) {
+  const struct viewer* viewer = arg;
+
+  return *(const long*) value == viewer->wanted;
+}
+
+static void wait_for_it(void* arg) {
+  struct viewer* viewer = arg;
+  const void* value;
+
+  if (uvch_watch_wait_for_wait(&viewer->rx, is_wanted, viewer, &value) == 0) {
+    viewer->seen = *(const long*) value;
+  }
+  viewer->ends += uvch_close((uvch_handle_t*) &viewer->rx, NULL) == 0;
+}
+
+static int add(void* value, void* arg) {
+  *(long*) value += *(const long*) arg;
+  return 0;
+}
+
+/* 0 first, then the total, sent once and added to once. */
+static int show_all(uv_loop_t* loop, long total) {
+  struct viewer on_loop = {0};
+  struct viewer on_thread = {0};
+  uvch_watch_sender_t tx;
+  uv_thread_t thread;
+  long value = 0;
+
+  if (uvch_watch_init(loop, &on_loop.rx, &tx, sizeof(long), &value) != 0 || uvch_watch_subscribe(NULL, &on_thread.rx, &tx) != 0) {
+    return 0;
+  }
+  on_loop.rx.data = &on_loop;
+  on_thread.wanted = total;
+  if (uvch_watch_start(&on_loop.rx, on_value, 0) != 0 || uv_thread_create(&thread, wait_for_it, &on_thread) != 0) {
+    return 0;
+  }
+  value = 1;
+  total -= value;
+  if (uvch_watch_send(&tx, &value) != 0 || uvch_watch_modify(&tx, add, &total) != 0 ||
+      *(const long*) uvch_watch_sender_borrow(&tx) != on_thread.wanted || uvch_watch_sender_close(&tx) != 0 ||
+      uv_run(loop, UV_RUN_DEFAULT) != 0 || uv_thread_join(&thread) != 0) {
+    return 0;
+  }
+  return on_loop.seen == on_thread.wanted && on_loop.ends == 1 && on_thread.seen == on_thread.wanted && on_thread.ends == 1;
+}
+
 int main(void) {
   struct sum sum = {0};
   struct worker worker = {0};
@@ -119,6 +184,10 @@ int main(void) {
   }
   if (!tell_all(&loop, sum.total)) {
     fprintf(stderr, "consumer: the sum did not come to all\n");
+    return 1;
+  }
+  if (!show_all(&loop, sum.total)) {
+    fprintf(stderr, "consumer: not all saw the sum\n");
     return 1;
   }
   if (uv_loop_close(&loop) != 0) {

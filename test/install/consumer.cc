@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The same in C++, once with the untyped calls and once with a typed channel: the headers' declarations link, and a lambda without
- * a capture is a callback. The sum goes to the main program through a oneshot, typed too; a typed call asks for it, and a typed
- * broadcast channel tells it to a loop and a thread. */
+ * a capture is a callback. The sum goes to the main program through a oneshot, typed too; a typed call asks for it, a typed
+ * broadcast channel tells it to a loop and a thread, and a typed watch channel shows it to them. */
 #include <cstdio>
 #include <cstring>
 #include <thread>
@@ -19,6 +19,7 @@ struct Number {
 UVCH_MPSC_DEFINE(numbers, Number);
 UVCH_ONESHOT_DEFINE(answers, Number);
 UVCH_BROADCAST_DEFINE(news, Number);
+UVCH_WATCH_DEFINE(shown, Number);
 
 struct Question {
   long factor;
@@ -200,6 +201,55 @@ long by_news(long total) {
   return result == 0 && sent && uv_loop_close(&loop) == 0 ? got + thread_got : -1;
 }
 
+// A watch channel shows it to the loop, which waits for just that, and to a thread. The sum of what they saw.
+long by_watch(long total) {
+  uv_loop_t loop;
+  shown_receiver_t rx;
+  shown_receiver_t thread_rx;
+  shown_sender_t tx;
+  shown_wait_for_t wait;
+  Number number{0};
+  long got = 0;
+  long thread_got = 0;
+
+  if (uv_loop_init(&loop) != 0 || shown_init(&loop, &rx, &tx, &number) != 0 || shown_subscribe(nullptr, &thread_rx, &tx) != 0) {
+    return -1;
+  }
+  wait.base.data = &got;
+  int result = shown_wait_for(
+      &wait, &rx, [](const Number* sum, void* wanted) { return sum->value == *static_cast<long*>(wanted) ? 1 : 0; }, &total,
+      [](shown_wait_for_t* self, int status, const Number* sum) {
+        if (status == 0) {
+          *static_cast<long*>(self->base.data) = sum->value;
+        }
+      });
+  if (result != 0) {
+    return -1;
+  }
+
+  std::thread thread([&thread_rx, &thread_got] {
+    while (shown_changed_wait(&thread_rx) == 0) {
+      thread_got = shown_borrow_and_update(&thread_rx)->value;
+    }
+    shown_close(&thread_rx, nullptr);
+  });
+  number.value = total - 1;
+  bool sent = shown_send(&tx, &number) == 0;
+  auto add = [](Number* sum, void* more) {
+    sum->value += *static_cast<long*>(more);
+    return 1;
+  };
+  long one = 1;
+  sent = shown_modify_if(&tx, add, &one) == 1 && sent;
+  sent = shown_sender_close(&tx) == 0 && sent;
+  result = uv_run(&loop, UV_RUN_DEFAULT);
+  thread.join();
+  if (shown_close(&rx, nullptr) != 0 || uv_run(&loop, UV_RUN_DEFAULT) != 0) {
+    return -1;
+  }
+  return result == 0 && sent && uv_loop_close(&loop) == 0 ? got + thread_got : -1;
+}
+
 } // namespace
 
 int main() {
@@ -223,6 +273,10 @@ int main() {
   }
   if (by_news(sum.total) != 2 * sum.total) {
     std::fprintf(stderr, "consumer: the sum did not come to all\n");
+    return 1;
+  }
+  if (by_watch(sum.total) != 2 * sum.total) {
+    std::fprintf(stderr, "consumer: not all saw the sum\n");
     return 1;
   }
   std::printf("%d messages, sum %ld, %d end\n", sum.messages, sum.total, sum.ends);
