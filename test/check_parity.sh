@@ -80,7 +80,7 @@ awk '
   }
 
   END {
-    split("FA 13 FB 53 FU 5 FO 17 FC 33", kind, " ")
+    split("FA 13 FB 53 FU 5 FO 17 FC 33 FW 36", kind, " ")
     for (k = 1; k in kind; k += 2)
       for (i = 1; i <= kind[k + 1]; i++)
         tell(kind[k] sprintf("%02d", i))
