@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The first program in README.md is examples/hello.c, and its output is the expected one. The actor and the chat in it compile
-# without a warning.
+# The first program in README.md is examples/hello.c, and its output is the expected one. The actor, the chat and the settings in it
+# compile without a warning.
 set -eu
 srcdir=${srcdir:-$(dirname "$0")/..}
 
@@ -24,3 +24,4 @@ compiles() { # compiles HEADING FUNCTION: the first code below that heading, whi
 }
 compiles '## Request and reply' uvch_call
 compiles '## News for all' uvch_broadcast_subscribe
+compiles '## The newest value, everywhere' uvch_watch_subscribe

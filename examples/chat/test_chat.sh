@@ -26,58 +26,8 @@ if [ -z "$nc" ]; then
   exit 77
 fi
 
-# A server that does not answer is found out where that happens.
-limit=()
-! command -v timeout >/dev/null || limit=(timeout 120)
+. "$(dirname "$0")/../../test/drive.sh" || exit 1
 
-work=$(mktemp -d) || exit 1
-passed=0
-failed=0
-pids=()
-
-clean_up() {
-  local pid
-  for pid in ${pids[@]+"${pids[@]}"}; do kill -KILL "$pid" 2>/dev/null; done
-  rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 1' HUP INT TERM
-cd "$work" || exit 1
-
-#
-# Tools
-#
-
-ok() {
-  passed=$((passed + 1))
-  echo "ok - $1"
-}
-
-not_ok() {
-  failed=$((failed + 1))
-  echo "not ok - $1"
-  shift
-  printf '# %s\n' "$@"
-  [ ! -s err ] || sed 's/^/# stderr: /' err
-}
-
-# is SENTENCE GOT WANTED
-is() {
-  if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "got:    $2" "wanted: $3"; fi
-}
-
-# until_true COMMAND...: poll. What does not become true in a minute or more has failed, and there is no way on.
-until_true() {
-  local i
-  for ((i = 0; i < 1200; i++)); do
-    if "$@"; then return; fi
-    sleep 0.05
-  done
-  not_ok "it comes to this: $*"
-  exit 1
-}
-
-in_file() { grep -q "$1" "$2" 2>/dev/null; }
 has_ended() { ! kill -0 "$1" 2>/dev/null; }
 
 # start ARGUMENT...: the server in the background as process $pid, listening on $port; its output in out and err.
