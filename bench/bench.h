@@ -18,8 +18,9 @@ enum variant { UVCH, COLD, BASELINE, VARIANTS };
 #define BIT(variant) (1U << (variant))
 #define ALL_VARIANTS (BIT(UVCH) | BIT(COLD) | BIT(BASELINE))
 
-/* How messages go in and come out in flow.c and stage.c, which receivers oneshot.c and broadcast.c make, and how request.c
- * asks: by calls to another loop or to its own, or with such receivers. */
+/* How messages go in and come out in flow.c and stage.c, which receivers oneshot.c and broadcast.c make, how request.c asks: by
+ * calls to another loop or to its own, or with such receivers; and in watch.c and watch_send.c how a value is looked at and
+ * changed, whether the peer has a read-write lock or just calls, and whether the sender shares a processor. */
 enum manner {
   SINGLE,
   BATCHES,
@@ -31,7 +32,17 @@ enum manner {
   RENEWED_WITHOUT_LOOP,
   BESIDE_OTHERS,
   CALLS,
-  LOCAL_CALLS
+  LOCAL_CALLS,
+  BORROW_AND_UPDATE,
+  SENDER_BORROW,
+  HAS_CHANGED,
+  REPLACE,
+  MODIFY,
+  MODIFY_IF,
+  MODIFY_NOTHING,
+  READ_WRITE_LOCK,
+  BARE_CALL,
+  BESIDE_A_LOOP
 };
 
 struct setup {
@@ -43,6 +54,7 @@ struct setup {
   size_t channels;
   size_t receivers;
   int lags;       /* who falls behind misses messages, else senders wait */
+  size_t size;    /* of a watched value, in bytes */
   uint64_t count; /* messages, or rounds */
 };
 
@@ -53,6 +65,8 @@ struct result {
   double p99;   /* the same where the value is a median of many, else 0 */
   uint64_t messages;
   uint64_t missed; /* as receivers were told */
+  uint64_t found;  /* how often a receiver saw a new value */
+  uint64_t looks;  /* how often it could have */
   uint64_t wall_ns;
   uint64_t cpu_ns;      /* of the whole process */
   uint64_t switches;    /* times that a thread gave its processor up to wait */
@@ -92,12 +106,13 @@ struct bench_case {
   size_t channels;
   size_t receivers;
   int lags;
+  size_t size;
   uint64_t count;
   uint64_t slow_count; /* for the variants that wait in the kernel, or 0: the same */
   struct target targets[2];
 };
 
-enum metric { VALUE, P99, CPU, SYSCALLS, INSTRUCTIONS, LINE, MISSED };
+enum metric { VALUE, P99, CPU, SYSCALLS, INSTRUCTIONS, LINE, MISSED, FOUND };
 
 struct section {
   const char* id;
@@ -155,6 +170,18 @@ void run_broadcast_awake(const struct setup* setup, struct result* result);
 void run_broadcast_asleep(const struct setup* setup, struct result* result);
 void run_broadcast_wakes(const struct setup* setup, struct result* result);
 
+/* watch.c: nanoseconds; bytes. */
+void run_watch_look(const struct setup* setup, struct result* result);
+void run_watch_changing(const struct setup* setup, struct result* result);
+void run_watch_racing(const struct setup* setup, struct result* result); /* for a look, or with a portion for a send */
+void run_watch_calls(const struct setup* setup, struct result* result);
+void run_watch_receiver_memory(const struct setup* setup, struct result* result);
+void run_watch_channel_memory(const struct setup* setup, struct result* result);
+
+/* watch_send.c: nanoseconds; wake-ups for each loop and burst. */
+void run_watch_updates(const struct setup* setup, struct result* result);
+void run_watch_wakes(const struct setup* setup, struct result* result);
+
 /* rest.c: bytes, descriptors, per cent of one processor. */
 void run_heap(const struct setup* setup, struct result* result);
 void run_caller_memory(const struct setup* setup, struct result* result);
@@ -200,6 +227,9 @@ void meter_stop(const struct meter* meter, struct result* result);
 /* thread_page: open the kernel's page about the calling thread. thread_sleeps: whether the thread whose page that is sleeps. */
 int thread_page(struct result* result);
 int thread_sleeps(int page);
+
+/* thread_switches: how often the calling thread has given its processor up to wait. */
+uint64_t thread_switches(void);
 
 /* set_percentiles: value and p99 in microseconds from `n` times in nanoseconds, which it sorts. */
 void set_percentiles(struct result* result, uint64_t* times, size_t n);

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
  * Broadcasts: what a send costs the thread that sends, and how often it wakes the loops. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include <sys/resource.h>
-
 #include "stage.h"
 
 #define CLOCK_READS 1001
@@ -149,22 +144,15 @@ void run_broadcast_awake(const struct setup* setup, struct result* result) {
 /* Loops that sleep, both on one processor, the sender on another: else the kernel may run a loop instead of the rest of the send
  * that wakes it. */
 
-static uint64_t switches_of_thread(void) {
-  struct rusage usage;
-
-  getrusage(RUSAGE_THREAD, &usage);
-  return (uint64_t) usage.ru_nvcsw;
-}
-
 static void serve_and_sleep(struct side* side) {
   uint64_t served;
 
   serve_again(side);
   served = atomic_load_explicit(&side->served, memory_order_relaxed);
   if (served == side->stage->warm)
-    side->switches = switches_of_thread();
+    side->switches = thread_switches();
   if (served == side->stage->bursts) {
-    side->switches = switches_of_thread() - side->switches;
+    side->switches = thread_switches() - side->switches;
     uv_stop(&side->loop);
   }
 }

@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct byhand_slot_s {
   uv_mutex_t mutex;
@@ -180,4 +181,161 @@ uint64_t byhand_missed(byhand_topic_t* topic, const byhand_sub_t* sub) {
   missed = sub->missed;
   uv_mutex_unlock(&topic->mutex);
   return missed;
+}
+
+static void lock_to_read(byhand_board_t* board) {
+  if (board->is_shared)
+    uv_rwlock_rdlock(&board->rwlock);
+  else
+    uv_mutex_lock(&board->mutex);
+}
+
+static void unlock_read(byhand_board_t* board) {
+  if (board->is_shared)
+    uv_rwlock_rdunlock(&board->rwlock);
+  else
+    uv_mutex_unlock(&board->mutex);
+}
+
+static void lock_to_write(byhand_board_t* board) {
+  if (board->is_shared)
+    uv_rwlock_wrlock(&board->rwlock);
+  else
+    uv_mutex_lock(&board->mutex);
+}
+
+static void unlock_write(byhand_board_t* board) {
+  if (board->is_shared)
+    uv_rwlock_wrunlock(&board->rwlock);
+  else
+    uv_mutex_unlock(&board->mutex);
+}
+
+int byhand_board_init(byhand_board_t* board, size_t size, const void* value, int is_shared) {
+  int rc;
+
+  *board = (byhand_board_t){.size = size, .is_shared = is_shared};
+  board->value = malloc(size);
+  if (board->value == NULL)
+    return UV_ENOMEM;
+  memcpy(board->value, value, size);
+  rc = is_shared ? uv_rwlock_init(&board->rwlock) : uv_mutex_init(&board->mutex);
+  if (rc != 0)
+    free(board->value);
+  return rc;
+}
+
+/* Who sets is_rung will ring, so nobody else needs to; and it is cleared in the hold of the lock in which the loop looks. A
+ * read-write lock is taken to write for that. */
+static void on_board(uv_async_t* async) {
+  byhand_spot_t* spot = (byhand_spot_t*) async->data;
+  byhand_board_t* board = spot->board;
+  byhand_viewer_t* viewer;
+  int is_new;
+
+  lock_to_write(board);
+  spot->is_rung = 0;
+  is_new = spot->version != board->version;
+  if (is_new) {
+    spot->version = board->version;
+    memcpy(spot->value, board->value, board->size);
+  }
+  unlock_write(board);
+  for (viewer = spot->first; is_new && viewer != NULL; viewer = viewer->next)
+    viewer->cb(viewer, spot->value);
+}
+
+int byhand_board_follow(uv_loop_t* loop, byhand_board_t* board, byhand_spot_t* spot) {
+  int rc;
+
+  *spot = (byhand_spot_t){.board = board};
+  spot->value = malloc(board->size);
+  if (spot->value == NULL)
+    return UV_ENOMEM;
+  rc = uv_async_init(loop, &spot->async, on_board);
+  if (rc != 0) {
+    free(spot->value);
+    return rc;
+  }
+  spot->async.data = spot;
+  lock_to_write(board);
+  spot->version = board->version;
+  spot->next = board->first;
+  board->first = spot;
+  unlock_write(board);
+  return 0;
+}
+
+void byhand_board_view(byhand_spot_t* spot, byhand_viewer_t* viewer, byhand_board_cb cb) {
+  viewer->cb = cb;
+  viewer->next = spot->first;
+  spot->first = viewer;
+}
+
+/* The value has been changed, under the lock, which it gives up. */
+static int tell_spots(byhand_board_t* board) {
+  byhand_spot_t* rung = NULL;
+  byhand_spot_t* spot;
+  int rc = 0;
+
+  board->version++;
+  for (spot = board->first; spot != NULL; spot = spot->next) {
+    if (spot->is_rung)
+      continue;
+    spot->is_rung = 1;
+    spot->next_rung = rung;
+    rung = spot;
+  }
+  unlock_write(board);
+  while ((spot = rung) != NULL && rc == 0) {
+    rung = spot->next_rung; /* it may be rung by another after this */
+    rc = uv_async_send(&spot->async);
+  }
+  return rc;
+}
+
+int byhand_board_send(byhand_board_t* board, const void* value) {
+  lock_to_write(board);
+  memcpy(board->value, value, board->size);
+  return tell_spots(board);
+}
+
+int byhand_board_replace(byhand_board_t* board, const void* value, void* old) {
+  lock_to_write(board);
+  memcpy(old, board->value, board->size);
+  memcpy(board->value, value, board->size);
+  return tell_spots(board);
+}
+
+int byhand_board_modify(byhand_board_t* board, byhand_modify_cb modify, void* arg) {
+  lock_to_write(board);
+  modify(board->value, arg);
+  return tell_spots(board);
+}
+
+uint64_t byhand_board_read(byhand_board_t* board, void* value) {
+  uint64_t version;
+
+  lock_to_read(board);
+  memcpy(value, board->value, board->size);
+  version = board->version;
+  unlock_read(board);
+  return version;
+}
+
+uint64_t byhand_board_version(byhand_board_t* board) {
+  uint64_t version;
+
+  lock_to_read(board);
+  version = board->version;
+  unlock_read(board);
+  return version;
+}
+
+size_t byhand_board_heap(const byhand_board_t* board) {
+  return malloc_usable_size(board->value);
+}
+
+size_t byhand_spot_heap(const byhand_spot_t* spot) {
+  return malloc_usable_size(spot->value);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What people write by hand for one value, for a request with a reply, and for news to several. All for 8-byte values, and for
- * speed.
+ * What people write by hand for one value, for a request with a reply, for news to several, and for a value that several follow.
+ * All for speed, and but for the last for 8-byte values.
  *
  * A slot is on the heap, holds a value under a mutex, and is freed by whoever of the two is done with it last.
  *
@@ -10,7 +10,10 @@
  * goes back to.
  *
  * A topic is a list of subscribers under a mutex. Each has a channel of its own, that of baseline.h, and gets a copy of every
- * message. */
+ * message.
+ *
+ * A board holds a value under a mutex, or a read-write lock, and everybody copies it. A spot is a loop that follows it, with a
+ * uv_async_t that rings only if the loop has taken the value since it was rung last; then it shows it to its viewers. */
 #ifndef BENCH_BYHAND_H
 #define BENCH_BYHAND_H
 
@@ -103,5 +106,68 @@ int byhand_publish_wait(byhand_topic_t* topic, uint64_t message);
 
 /* byhand_missed: how many messages it has missed. Any thread. */
 uint64_t byhand_missed(byhand_topic_t* topic, const byhand_sub_t* sub);
+
+typedef struct byhand_board_s byhand_board_t;
+typedef struct byhand_spot_s byhand_spot_t;
+typedef struct byhand_viewer_s byhand_viewer_t;
+
+typedef void (*byhand_board_cb)(byhand_viewer_t* viewer, const void* value);
+typedef void (*byhand_modify_cb)(void* value, void* arg);
+
+struct byhand_board_s {
+  /* Private; what follows the locks belongs to the one that is used. */
+  int is_shared;
+  uv_mutex_t mutex;
+  uv_rwlock_t rwlock;
+  size_t size;
+  void* value;
+  uint64_t version;
+  byhand_spot_t* first;
+};
+
+struct byhand_spot_s {
+  /* Private; is_rung and what follows it belong to the board's lock. */
+  byhand_board_t* board;
+  uv_async_t async;
+  byhand_viewer_t* first;
+  void* value; /* the loop's copy */
+  uint64_t version;
+  int is_rung;
+  byhand_spot_t* next;
+  byhand_spot_t* next_rung;
+};
+
+struct byhand_viewer_s {
+  void* data;
+  /* Private from here. */
+  byhand_board_cb cb;
+  byhand_viewer_t* next;
+};
+
+/* byhand_board_init: a board with a copy of `value`, under a mutex, or with `is_shared` a read-write lock. Returns 0 or a libuv
+ * code. */
+int byhand_board_init(byhand_board_t* board, size_t size, const void* value, int is_shared);
+
+/* byhand_board_follow: a loop that is told of changes from now on. Returns 0 or a libuv code. */
+int byhand_board_follow(uv_loop_t* loop, byhand_board_t* board, byhand_spot_t* spot);
+
+/* byhand_board_view: `cb` is shown the newest value after changes. The loop's thread. */
+void byhand_board_view(byhand_spot_t* spot, byhand_viewer_t* viewer, byhand_board_cb cb);
+
+/* byhand_board_send, _replace, _modify: the value is set; it is, and `old` gets the one before; it is changed in place. Any
+ * thread. Return 0 or a libuv code. */
+int byhand_board_send(byhand_board_t* board, const void* value);
+int byhand_board_replace(byhand_board_t* board, const void* value, void* old);
+int byhand_board_modify(byhand_board_t* board, byhand_modify_cb modify, void* arg);
+
+/* byhand_board_read: copy the value out. Returns its version. Any thread. */
+uint64_t byhand_board_read(byhand_board_t* board, void* value);
+
+/* byhand_board_version: just that. Any thread. */
+uint64_t byhand_board_version(byhand_board_t* board);
+
+/* byhand_board_heap, _spot_heap: bytes on the heap that each takes. */
+size_t byhand_board_heap(const byhand_board_t* board);
+size_t byhand_spot_heap(const byhand_spot_t* spot);
 
 #endif

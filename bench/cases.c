@@ -234,6 +234,98 @@ static const struct bench_case broadcast_memory[] = {
   { .name = "the same, capacity 100,000", CHANNEL_HEAP(100000), .channels = 10 },
 };
 
+#define LOOKS(bytes) .run = run_watch_look, .size = bytes, .count = 20 * MILLION, .slow_count = 5 * MILLION
+#define BY_RWLOCK .variants = BIT(BASELINE), .manner = READ_WRITE_LOCK
+
+static const struct bench_case watch_look[] = {
+  { .name = "borrow, 8 bytes", LOOKS(8), .variants = TWO, .targets = { { AT_MOST, UVCH, 2 } } },
+  { .name = "borrow, 64 bytes", LOOKS(64), .variants = TWO, .targets = { { AT_MOST, UVCH, 2 } } },
+  { .name = "borrow, 4,096 bytes", LOOKS(4096), .variants = TWO, .targets = { { AT_MOST, UVCH, 2 } } },
+  { .name = "borrow_and_update, 8 bytes", LOOKS(8), .variants = TWO, .manner = BORROW_AND_UPDATE,
+    .targets = { { AT_MOST, UVCH, 2 } } },
+  { .name = "has_changed", LOOKS(8), .variants = TWO, .manner = HAS_CHANGED, .targets = { { AT_MOST, UVCH, 2 } } },
+  { .name = "a sender's borrow, 8 bytes", LOOKS(8), .variants = TWO, .manner = SENDER_BORROW },
+  { .name = "baseline: a read-write lock, 8 bytes", LOOKS(8), BY_RWLOCK },
+  { .name = "baseline: just a call, uv_version()", LOOKS(8), .variants = BIT(BASELINE), .manner = BARE_CALL },
+};
+
+#define CHANGES(bytes) .run = run_watch_changing, .size = bytes, .count = MILLION
+
+static const struct bench_case watch_changing[] = {
+  { .name = "borrow, 8 bytes", CHANGES(8), .variants = TWO, .targets = { { AT_MOST, UVCH, 30 } } },
+  { .name = "borrow, 64 bytes", CHANGES(64), .variants = TWO, .targets = { { AT_MOST, UVCH, 30 } } },
+  { .name = "borrow, 4,096 bytes", CHANGES(4096), .variants = TWO, .targets = { { AT_MOST, UVCH, 30 } } },
+  { .name = "borrow_and_update, 8 bytes", CHANGES(8), .variants = TWO, .manner = BORROW_AND_UPDATE,
+    .targets = { { AT_MOST, UVCH, 30 } } },
+  { .name = "baseline: a read-write lock, 8 bytes", CHANGES(8), BY_RWLOCK },
+};
+
+#define RACING(bytes) .run = run_watch_racing, .size = bytes, .count = MILLION, .slow_count = MILLION / 10
+#define SENDER_OF_RACING(bytes) RACING(bytes), .portion = 1
+
+static const struct bench_case watch_racing[] = {
+  { .name = "borrow, 8 bytes", RACING(8), .variants = TWO, .targets = { { AT_MOST, UVCH, 30 } } },
+  { .name = "borrow, 64 bytes", RACING(64), .variants = TWO, .targets = { { AT_MOST, UVCH, 30 } } },
+  { .name = "borrow, 4,096 bytes", RACING(4096), .variants = TWO, .targets = { { AT_MOST, UVCH, 30 } } },
+  { .name = "baseline: a read-write lock, 8 bytes", RACING(8), BY_RWLOCK },
+};
+
+static const struct bench_case watch_racing_sends[] = {
+  { .name = "8 bytes", SENDER_OF_RACING(8), .variants = TWO },
+  { .name = "64 bytes", SENDER_OF_RACING(64), .variants = TWO },
+  { .name = "4,096 bytes", SENDER_OF_RACING(4096), .variants = TWO },
+  { .name = "baseline: a read-write lock, 8 bytes", SENDER_OF_RACING(8), BY_RWLOCK },
+};
+
+#define UPDATES(n, bytes) .run = run_watch_updates, .receivers = n, .size = bytes, .count = 5 * MILLION, .slow_count = MILLION
+#define NO_SLOWER .targets = { { TIMES_FIRST, UVCH, 1.1 } }
+
+static const struct bench_case watch_updates[] = {
+  { .name = "1 receiver", UPDATES(1, 8), .variants = MANY, .targets = { { AT_MOST, UVCH, 18.18 } } },
+  { .name = "100 receivers on 2 loops", UPDATES(100, 8), .variants = MANY, NO_SLOWER },
+  { .name = "the same, the sender beside a loop", UPDATES(100, 8), .variants = MANY, .manner = BESIDE_A_LOOP },
+  { .name = "no receiver", UPDATES(0, 8), .variants = TWO },
+  { .name = "1 receiver, 64 bytes", UPDATES(1, 64), .variants = MANY },
+  { .name = "1 receiver, 4,096 bytes", UPDATES(1, 4096), .variants = MANY },
+  { .name = "baseline: a read-write lock, 1 receiver", UPDATES(1, 8), BY_RWLOCK },
+};
+
+#define CHANGE(bytes) .run = run_watch_calls, .size = bytes, .count = 2 * MILLION
+
+static const struct bench_case watch_calls[] = {
+  { .name = "send, 8 bytes", CHANGE(8), .variants = TWO },
+  { .name = "send_replace, 8 bytes", CHANGE(8), .variants = TWO, .manner = REPLACE },
+  { .name = "modify, 8 bytes", CHANGE(8), .variants = TWO, .manner = MODIFY },
+  { .name = "modify_if that stores, 8 bytes", CHANGE(8), .variants = BIT(UVCH), .manner = MODIFY_IF },
+  { .name = "modify_if that does not, 8 bytes", CHANGE(8), .variants = BIT(UVCH), .manner = MODIFY_NOTHING },
+  { .name = "send, 64 bytes", CHANGE(64), .variants = TWO },
+  { .name = "modify, 64 bytes", CHANGE(64), .variants = TWO, .manner = MODIFY },
+  { .name = "send, 4,096 bytes", CHANGE(4096), .variants = TWO },
+  { .name = "modify, 4,096 bytes", CHANGE(4096), .variants = TWO, .manner = MODIFY },
+  { .name = "baseline: a read-write lock, 8 bytes", CHANGE(8), BY_RWLOCK },
+};
+
+#define BURSTS(n) .run = run_watch_wakes, .variants = TWO, .size = 8, .receivers = n, .portion = 64, .count = 1000
+
+static const struct bench_case watch_wakes[] = {
+  { .name = "2 receivers", BURSTS(2), .targets = { { AT_MOST, UVCH, 1.05 } } },
+  { .name = "100", BURSTS(100), .targets = { { AT_MOST, UVCH, 1.05 } } },
+  { .name = "1,000", BURSTS(1000), .targets = { { AT_MOST, UVCH, 1.05 } } },
+};
+
+#define FOLLOWER .run = run_watch_receiver_memory, .size = 8
+#define WATCHED(bytes) .run = run_watch_channel_memory, .variants = TWO, .size = bytes, .channels = 1000
+
+static const struct bench_case watch_memory[] = {
+  { .name = "receiver beside others, struct and heap", FOLLOWER, .variants = TWO, .manner = BESIDE_OTHERS, .channels = 10000,
+    .targets = { { AT_MOST, UVCH, 160 } } },
+  { .name = "the same, alone on its loop", FOLLOWER, .variants = TWO, .manner = WITH_LOOP, .channels = 1000 },
+  { .name = "the same, on a plain thread", FOLLOWER, .variants = BIT(UVCH), .manner = WITHOUT_LOOP, .channels = 1000 },
+  { .name = "channel and sender, 8 bytes", WATCHED(8) },
+  { .name = "the same, 64 bytes", WATCHED(64) },
+  { .name = "the same, 4,096 bytes", WATCHED(4096) },
+};
+
 static const struct bench_case steady[] = {
   { .name = "processor use, % of one", .run = run_steady, .variants = MANY, .capacity = UVCH_UNBOUNDED, .count = 1000,
     .targets = { { TIMES_COLD, UVCH, 1.1 } } },
@@ -292,6 +384,21 @@ const struct section sections[] = {
   { .id = "broadcast-wakes", .title = "Bursts of 64 to receivers on two loops that sleep: wake-ups for each loop and burst",
     .rounds = 3, CASES(broadcast_wakes) },
   { .id = "broadcast-memory", .title = "Broadcast: bytes", .rounds = 1, CASES(broadcast_memory) },
+  { .id = "watch-look", .title = "A look at a watched value that stays, one thread: nanoseconds",
+    .metrics = BIT(INSTRUCTIONS), CASES(watch_look) },
+  { .id = "watch-changing", .title = "A look at a watched value that has just changed, one thread: nanoseconds",
+    CASES(watch_changing) },
+  { .id = "watch-racing", .title = "A look at a watched value that another thread keeps changing: nanoseconds",
+    .metrics = BIT(FOUND) | TWO_THREADS, CASES(watch_racing) },
+  { .id = "watch-racing-sends", .title = "The changes of that other thread meanwhile: nanoseconds",
+    .metrics = TWO_THREADS, CASES(watch_racing_sends) },
+  { .id = "watch-updates", .title = "Changes by a thread, followed by receivers on loops of other threads: nanoseconds",
+    .metrics = BIT(FOUND) | BIT(CPU) | BIT(SYSCALLS) | TWO_THREADS, CASES(watch_updates) },
+  { .id = "watch-calls", .title = "Calls that change a watched value, one thread: nanoseconds",
+    .metrics = BIT(INSTRUCTIONS), CASES(watch_calls) },
+  { .id = "watch-wakes", .title = "Bursts of 64 changes to receivers on two loops that sleep: wake-ups for each loop and burst",
+    .rounds = 3, CASES(watch_wakes) },
+  { .id = "watch-memory", .title = "Watch: bytes", .rounds = 1, CASES(watch_memory) },
   { .id = "steady", .title = "1,000 messages per second, evenly spaced, from another thread", .rounds = 5,
     .metrics = BIT(SYSCALLS), CASES(steady) },
 };

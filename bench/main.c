@@ -120,7 +120,8 @@ static struct setup setup_of(const struct bench_case* c, enum variant variant, i
                         .producers = c->producers,
                         .channels = c->channels,
                         .receivers = c->receivers,
-                        .lags = c->lags};
+                        .lags = c->lags,
+                        .size = c->size};
 
   setup.count = variant != UVCH && c->slow_count != 0 ? c->slow_count : c->count;
   if (quick)

@@ -236,6 +236,13 @@ int thread_sleeps(int fd) {
   return p != NULL && p[1] == ' ' && p[2] == 'S';
 }
 
+uint64_t thread_switches(void) {
+  struct rusage usage;
+
+  getrusage(RUSAGE_THREAD, &usage);
+  return (uint64_t) usage.ru_nvcsw;
+}
+
 static int compare(const void* a, const void* b) {
   uint64_t x = *(const uint64_t*) a;
   uint64_t y = *(const uint64_t*) b;

@@ -30,6 +30,8 @@ static double metric_of(const struct result* result, enum metric metric) {
       return result->line_ns == 0 ? NONE : (double) result->line_ns;
     case MISSED:
       return (double) result->missed * 100 / (messages + (double) result->missed);
+    case FOUND:
+      return result->looks == 0 ? NONE : (double) result->found * 100 / (double) result->looks;
   }
   return NONE;
 }
@@ -210,6 +212,7 @@ void print_section(FILE* out, const struct section* section, const struct cell* 
   } more[] = {
       {P99, "99th percentile of the same, microseconds"},
       {MISSED, "messages missed, per cent of those that a receiver could have had"},
+      {FOUND, "new values that a receiver saw, per cent of its looks, or of the changes that it was to be told of"},
       {CPU, "processor time of the whole process, nanoseconds per message"},
       {SYSCALLS, "system calls per 1,000 messages, in a run of their own"},
       {INSTRUCTIONS, "user instructions per message, in a run of their own"},
@@ -234,9 +237,10 @@ void print_section(FILE* out, const struct section* section, const struct cell* 
 }
 
 void print_raw_header(FILE* out) {
-  fprintf(out,
-          "section\tcase\tvariant\tround\tvalue\tp99\tmessages\tmissed\twall_ns\tcpu_ns\tswitches\tline_ns\tsyscalls\t"
-          "instructions\tnote\n");
+  fprintf(
+      out,
+      "section\tcase\tvariant\tround\tvalue\tp99\tmessages\tmissed\tfound\tlooks\twall_ns\tcpu_ns\tswitches\tline_ns\tsyscalls\t"
+      "instructions\tnote\n");
 }
 
 /* A number that was not counted is an empty field. */
@@ -250,12 +254,13 @@ void print_raw(FILE* out, const struct section* section, const struct bench_case
                const struct result* result) {
   fprintf(out, "%s\t%s\t%s\t%s\t", section->id, c->name, variant_name(variant), round);
   if (!result->done) {
-    fprintf(out, "\t\t\t\t\t\t\t\t\t\t%s\n", result->why);
+    fprintf(out, "\t\t\t\t\t\t\t\t\t\t\t\t%s\n", result->why);
     return;
   }
-  fprintf(out, "%.6g\t%.6g\t%llu\t%llu\t%llu\t%llu\t%llu\t%llu\t", result->value, result->p99,
-          (unsigned long long) result->messages, (unsigned long long) result->missed, (unsigned long long) result->wall_ns,
-          (unsigned long long) result->cpu_ns, (unsigned long long) result->switches, (unsigned long long) result->line_ns);
+  fprintf(out, "%.6g\t%.6g\t%llu\t%llu\t%llu\t%llu\t%llu\t%llu\t%llu\t%llu\t", result->value, result->p99,
+          (unsigned long long) result->messages, (unsigned long long) result->missed, (unsigned long long) result->found,
+          (unsigned long long) result->looks, (unsigned long long) result->wall_ns, (unsigned long long) result->cpu_ns,
+          (unsigned long long) result->switches, (unsigned long long) result->line_ns);
   print_count(out, result->syscalls);
   print_count(out, result->instructions);
   fputc('\n', out);
