@@ -138,41 +138,35 @@ int uvch__watch_get(struct uvch__watch* c) {
   return uvch__hub_add(&c->hub, &c->hub.strong, 0);
 }
 
-void uvch__watch_end(struct uvch__watch* c, uint32_t receivers) {
+/* In the hold of the lock in which one less was counted, so once. */
+static void end_if_last(struct uvch__watch* c, struct uvch__due* due) {
+  if (c->hub.strong == 0 && c->open == 0) {
+    uvch__value_release(c, c->hub.current, due);
+    c->hub.current = NULL;
+  }
+}
+
+void uvch__watch_put(struct uvch__watch* c) {
   struct uvch__due due;
 
   uvch__due_init(&due);
   uvch__lock(&c->hub.lock);
-  c->open -= receivers;
-  if (c->hub.strong == 0 && c->open == 0 && c->hub.current != NULL) {
-    uvch__value_release(c, c->hub.current, &due);
-    c->hub.current = NULL;
-  }
+  uvch__put_strong(&c->hub, &due);
+  end_if_last(c, &due);
   uvch__unlock(&c->hub.lock);
   uvch__due_do(&c->hub, &due);
-}
-
-/* The last one alone brings an end. 0: it is the last. */
-static int put_one_of_many(struct uvch__watch* c) {
-  int is_one_of_many;
-
-  uvch__lock(&c->hub.lock);
-  is_one_of_many = c->hub.strong > 1;
-  if (is_one_of_many)
-    c->hub.strong--;
-  uvch__unlock(&c->hub.lock);
-  return is_one_of_many;
-}
-
-void uvch__watch_put(struct uvch__watch* c) {
-  if (put_one_of_many(c)) {
-    uvch__hub_unref(&c->hub);
-    return;
-  }
-  uvch__hub_ref(&c->hub);
-  uvch__hub_put(&c->hub, &c->hub.strong);
-  uvch__watch_end(c, 0);
   uvch__hub_unref(&c->hub);
+}
+
+void uvch__watch_leave(struct uvch__watch* c) {
+  struct uvch__due due;
+
+  uvch__due_init(&due);
+  uvch__lock(&c->hub.lock);
+  c->open--;
+  end_if_last(c, &due);
+  uvch__unlock(&c->hub.lock);
+  uvch__due_do(&c->hub, &due);
 }
 
 int uvch_watch_sender_clone(const uvch_watch_sender_t* tx, uvch_watch_sender_t* copy) {

@@ -66,11 +66,11 @@ static inline struct uvch__watch* uvch__watch_of(const uvch_watch_sender_t* tx) 
 /* watch.c */
 
 /* uvch__watch_get: one more sender, which the caller is, so that no function of the user's brings the end meanwhile;
- * UV_ENOMEM: there are too many. uvch__watch_put: one less. uvch__watch_end: a sender, or so many receivers, have closed: if
- * they were the last of both, the value ends. Both may run user code. */
+ * UV_ENOMEM: there are too many. uvch__watch_put: one less. uvch__watch_leave: a receiver has closed. The last one of both ends
+ * the value; both may run user code. */
 int uvch__watch_get(struct uvch__watch* c);
 void uvch__watch_put(struct uvch__watch* c);
-void uvch__watch_end(struct uvch__watch* c, uint32_t receivers);
+void uvch__watch_leave(struct uvch__watch* c);
 
 /* watch_value.c */
 

@@ -69,7 +69,7 @@ static void close_receiver(uvch_handle_t* handle) {
   if (borrowed != NULL)
     uvch__value_unpin(c, borrowed);
   c->hub.ops->serve(&c->hub);
-  uvch__watch_end(c, 1);
+  uvch__watch_leave(c);
   uvch__hub_unref(&c->hub);
 }
 

@@ -28,11 +28,11 @@ s/uvch__item_copy(node->item, /(void) steps_at(node->item, STEPS_WRITE, __func__
 /^static int replace_at_once(/,/^}/s/is_ours = /&steps_has(STEPS_REPLACE_MOVES) || /
 
 # watch.c: the end.
-/^void uvch__watch_end(/,/^}/{
+/^static void end_if_last(/,/^}/{
   s/c->hub.strong == 0/(steps_has(STEPS_VALUE_IGNORES_SENDERS) || &)/
   s/c->open == 0/(steps_has(STEPS_VALUE_IGNORES_RECEIVERS) || &)/
-  s/c->hub.current != NULL/(steps_has(STEPS_VALUE_ENDS_TWICE) || &)/
 }
+s/^  end_if_last(c, &due);/  if (steps_has(STEPS_VALUE_ENDS_TWICE)) { uvch__unlock(\&c->hub.lock); uvch__lock(\&c->hub.lock); }\n&/
 
 # watch_recv.c
 /^static void close_receiver(/,/^}/s/c->hub.ops->serve(/if (!steps_has(STEPS_LEAVE_SERVES_NOBODY)) &/
