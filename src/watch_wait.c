@@ -7,13 +7,20 @@
 
 _Static_assert(sizeof(struct uvch__wait) <= sizeof(((uvch_req_t*) 0)->waiter), "fits the public struct");
 
+/* Predicates that run do not touch the request any more. */
+static void leave_predicates(struct uvch__wait* wait) {
+  struct uvch__running* r;
+
+  for (r = wait->running; r != NULL; r = r->outer)
+    r->is_over = 1;
+  wait->running = NULL;
+}
+
 /* The request is the caller's again. */
 static void end(uvch_watch_wait_for_t* req) {
   uvch_watch_receiver_t* rx = uvch__wait_of(req)->rx;
-  struct uvch__running* r;
 
-  for (r = uvch__wait_of(req)->running; r != NULL; r = r->outer)
-    r->is_over = 1;
+  leave_predicates(uvch__wait_of(req));
   rx->waits = NULL;
   rx->flags &= ~(unsigned int) UVCH__WAITING;
 }
@@ -35,8 +42,6 @@ static void on_closed(uvch_handle_t* handle) {
 }
 
 void uvch__wait_closing(uvch_watch_receiver_t* rx) {
-  struct uvch__running* r;
-
   if (rx->waits == NULL)
     return;
   if (uvch__port_is_broken(rx->port)) {
@@ -44,9 +49,7 @@ void uvch__wait_closing(uvch_watch_receiver_t* rx) {
     end(rx->waits);
     return;
   }
-  for (r = uvch__wait_of(rx->waits)->running; r != NULL; r = r->outer)
-    r->is_over = 1;
-  uvch__wait_of(rx->waits)->running = NULL;
+  leave_predicates(uvch__wait_of(rx->waits));
   uvch__wait_of(rx->waits)->is_cancelled = 1;
   rx->closed_cb = rx->close_cb;
   rx->close_cb = on_closed;
