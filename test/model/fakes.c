@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "steps_fakes.h"
+#include "fakes.h"
 
 #include "alloc.h"
 #include "handle.h"

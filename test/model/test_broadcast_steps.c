@@ -18,7 +18,7 @@
 #include "broadcast.h"
 #include "handle.h"
 #include "hot.h"
-#include "steps_fakes.h"
+#include "fakes.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define SOME_TIME 5

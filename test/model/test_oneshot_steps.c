@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "handle.h"
-#include "steps_fakes.h"
+#include "fakes.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define FIRST UINT64_C(0x1111)

@@ -2,8 +2,8 @@
  *
  * What the sources under test stand on, made small enough to go through: loops, parkers, a timer, an mpsc channel of one place.
  * Each has the contract of the real one in as few steps as it can; the real ones have models and tests of their own. */
-#ifndef UVCH_TEST_STEPS_FAKES_H
-#define UVCH_TEST_STEPS_FAKES_H
+#ifndef UVCH_TEST_MODEL_FAKES_H
+#define UVCH_TEST_MODEL_FAKES_H
 
 #include <uvch.h>
 

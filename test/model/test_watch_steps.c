@@ -17,7 +17,7 @@
 
 #include "handle.h"
 #include "hot.h"
-#include "steps_fakes.h"
+#include "fakes.h"
 #include "watch.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
