@@ -6,6 +6,7 @@
 #endif
 #include "support.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -303,7 +304,7 @@ long support_thread_number(void) {
   return syscall(SYS_gettid);
 }
 
-/* The state letter that the kernel gives for a thread: behind the last ')', as the name before it may hold anything. */
+/* The state letter that the kernel gives for a thread, or X if it has ended: behind the last ')', as the name before it may hold anything. */
 static char thread_state(long number) {
   char path[64];
   char text[512];
@@ -314,7 +315,7 @@ static char thread_state(long number) {
   snprintf(path, sizeof(path), "/proc/self/task/%ld/stat", number);
   file = fopen(path, "r");
   if (file == NULL) {
-    return '?';
+    return errno == ENOENT || errno == ESRCH ? 'X' : '?';
   }
   length = fread(text, 1, sizeof(text) - 1, file);
   fclose(file);
@@ -328,7 +329,11 @@ void support_until_asleep(long number) {
   int seen = 0;
 
   while (seen < 5) {
-    seen = thread_state(number) == 'S' ? seen + 1 : 0;
+    char state = thread_state(number);
+    if (state == 'X') {
+      return;
+    }
+    seen = state == 'S' ? seen + 1 : 0;
     support_yield();
   }
 }

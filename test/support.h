@@ -115,7 +115,8 @@ void support_runner_join(support_runner_t* runner);
 /* support_thread_number: a number of the calling thread for support_until_asleep(). */
 long support_thread_number(void);
 
-/* support_until_asleep: return once that thread of this process sleeps in the kernel. For one with a single place to sleep in. */
+/* support_until_asleep: return once that thread of this process sleeps in the kernel, or has ended: its time may be over before the
+ * caller looks. For one with a single place to sleep in. */
 void support_until_asleep(long number);
 
 /* support_until_blocked: the same with the number still to come: it becomes != 0 right before the thread enters its call. */

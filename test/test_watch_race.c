@@ -453,7 +453,10 @@ static bool visitor_told(visitor_t* self, int answer) {
     return true;
   }
   if (answer == UV_EOF) {
-    visit_ends(self->market, self->visit, uvch_watch_borrow(self->rx));
+    const void* value = uvch_watch_borrow(self->rx);
+
+    visit_ends(self->market, self->visit, value);
+    visitor_keep(self, value, self->visit->end);
   } else {
     support_expect_eq(&self->market->result, answer, UV_ETIMEDOUT);
   }
