@@ -164,11 +164,11 @@ int uvch_oneshot_closed_timedwait(const uvch_oneshot_sender_t* tx, uint64_t time
   c = uvch__oneshot_core(tx);
   if (c == NULL)
     return UV_EBADF;
+  if ((uvch__oneshot_load(c) & UVCH__SHUT) != 0)
+    return 0;
   port = uvch__home_port(&c->home);
   if (port != NULL && uvch__port_runs_here(port))
     return UV_EPERM;
-  if ((uvch__oneshot_load(c) & UVCH__SHUT) != 0)
-    return 0;
   return timeout == 0 ? UV_ETIMEDOUT : wait_closed(c, timeout);
 }
 

@@ -4,7 +4,11 @@
 int uvch__may_sleep(struct uvch__core* c) {
   struct uvch__port* port = uvch__home_port(&c->home);
 
-  return port != NULL && uvch__port_runs_here(port) ? UV_EPERM : 0;
+  if (port == NULL || !uvch__port_runs_here(port))
+    return 0;
+  if ((atomic_load_explicit(&c->word, memory_order_relaxed) & UVCH__DEAD_WORD) != 0) /* relaxed: this thread has closed it */
+    return 0;
+  return UV_EPERM;
 }
 
 static void tell(struct uvch__waiter* waiter, struct uvch__core* c) {

@@ -6,7 +6,7 @@
 
 #include "queue.h"
 
-/* uvch__may_sleep: 0, or UV_EPERM on the thread that runs the receiver's loop. */
+/* uvch__may_sleep: 0, or UV_EPERM on the thread that runs the loop of a receiver that is open. */
 int uvch__may_sleep(struct uvch__core* c);
 
 /* uvch__sleep_queued: waits with `waiter`, whose kind, item and count are set, for at most `timeout` nanoseconds; UINT64_MAX: for

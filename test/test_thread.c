@@ -1053,6 +1053,21 @@ static void inside_check(inside_t* inside) {
   inside->calls += 1;
 }
 
+/* Closes the receiver; its sender stays. */
+static void inside_on_end(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  inside_t* inside = rx->data;
+  uint64_t value = 1;
+
+  (void) status;
+  (void) item;
+  support_expect_eq(&inside->result, uvch_mpsc_closed_timedwait(&inside->tx, 0), UV_EPERM);
+  support_close(rx);
+  support_expect_eq(&inside->result, uvch_mpsc_send_wait(&inside->tx, &value), UV_EPIPE);
+  support_expect_eq(&inside->result, uvch_mpsc_send_timedwait(&inside->tx, &value, 0), UV_EPIPE);
+  support_expect_eq(&inside->result, uvch_mpsc_closed_wait(&inside->tx), 0);
+  inside->calls += 1;
+}
+
 static void inside_on_close(uvch_handle_t* handle) {
   inside_t* inside = handle->data;
 
@@ -1303,6 +1318,27 @@ START_TEST(a_loop_may_block_on_the_channel_of_another_loop) {
 }
 END_TEST
 
+/* It has nothing to wait for, so nobody sleeps. */
+START_TEST(the_thread_of_a_closed_receivers_loop_is_told_that_it_is_closed) {
+  uint64_t value = 1;
+  uvch_mpsc_receiver_t rx;
+  inside_t inside;
+  uv_loop_t loop;
+
+  memset(&inside, 0, sizeof inside);
+  support_loop_init(&loop);
+  ck_assert_int_eq(uvch_mpsc_init(&loop, &rx, &inside.tx, sizeof value, _i == 0 ? 4 : UVCH_UNBOUNDED), 0);
+  rx.data = &inside;
+  ck_assert_int_eq(uvch_mpsc_recv_start(&rx, inside_on_end), 0);
+  support_put(&inside.tx, value);
+  support_loop_end(&loop);
+  support_result_check(&inside.result);
+  ck_assert_uint_eq(inside.calls, 1);
+  ck_assert_int_eq(uvch_mpsc_send_wait(&inside.tx, &value), UV_EPIPE);
+  support_drop_sender(&inside.tx);
+}
+END_TEST
+
 static void add_passing(Suite* suite) {
   TCase* tcase = support_case(suite, "passing");
 
@@ -1351,6 +1387,7 @@ static void add_loops(Suite* suite) {
   add_for_every_capacity(tcase, a_channel_made_in_main_works_on_a_loop_that_a_worker_runs);
   add_for_every_capacity(tcase, binding_to_a_loop_that_another_thread_runs_is_refused_and_changes_nothing);
   tcase_add_test(tcase, a_loop_can_be_run_by_one_thread_after_another);
+  tcase_add_loop_test(tcase, the_thread_of_a_closed_receivers_loop_is_told_that_it_is_closed, 0, 2);
   add_for_every_capacity(tcase, a_loop_may_block_on_the_channel_of_another_loop);
 }
 
