@@ -354,7 +354,8 @@ UVCH_EXTERN int uvch_mpsc_closed_timedwait(const uvch_mpsc_sender_t* tx, uint64_
  * 0. Threads: any. */
 UVCH_EXTERN int uvch_mpsc_sender_is_closed(const uvch_mpsc_sender_t* tx);
 
-/* uvch_mpsc_sender_len: messages queued and not taken yet; 0 for a closed sender. Others change it meanwhile. Threads: any. */
+/* uvch_mpsc_sender_len: messages queued and not taken yet; what a receive callback takes itself counts until it returns. 0 for a
+ * closed sender. Others change it meanwhile. Threads: any. */
 UVCH_EXTERN size_t uvch_mpsc_sender_len(const uvch_mpsc_sender_t* tx);
 
 /* uvch_mpsc_sender_capacity: places that are free: neither queued nor held by permits; 0 while others wait, UVCH_UNBOUNDED

@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 /* A snapshot. Each number is exact for some moment of the call; they are not of the same moment unless the channel is quiet. Then
- * sent = received + dropped + depth.
+ * sent = received + dropped + depth. What a receive callback takes itself is received when that returns.
  *
  * The depth is looked at by the receiver when it was waked and every 4,096 messages, by a sender that finds no room, and by this
  * call; high_water is the greatest that was seen so. */
