@@ -137,7 +137,7 @@ int uvch_broadcast_sender_clone(const uvch_broadcast_sender_t* tx, uvch_broadcas
 
   if (tx == NULL || copy == NULL)
     return UV_EINVAL;
-  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.strong, 0) : UV_EBADF;
+  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.strong, 0) : UVCH__WAS_CLOSED(tx);
   if (err == 0)
     copy->core = c;
   return err;
@@ -150,7 +150,8 @@ int uvch_broadcast_sender_close(uvch_broadcast_sender_t* tx) {
     return UV_EINVAL;
   c = uvch__ptr_take(&tx->core);
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
+  UVCH__DID(tx, "closed");
   uvch__hub_put(&c->hub, &c->hub.strong);
   return 0;
 }
@@ -165,7 +166,7 @@ int uvch_broadcast_sender_downgrade(const uvch_broadcast_sender_t* tx, uvch_broa
 
   if (tx == NULL || weak == NULL)
     return UV_EINVAL;
-  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.weak, 0) : UV_EBADF;
+  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.weak, 0) : UVCH__WAS_CLOSED(tx);
   if (err == 0)
     weak->core = c;
   return err;
@@ -177,7 +178,7 @@ int uvch_broadcast_weak_sender_upgrade(const uvch_broadcast_weak_sender_t* weak,
 
   if (weak == NULL || tx == NULL)
     return UV_EINVAL;
-  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.strong, 1) : UV_EBADF;
+  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.strong, 1) : UVCH__WAS_CLOSED(weak);
   if (err == 0)
     tx->core = c;
   return err;
@@ -189,7 +190,7 @@ int uvch_broadcast_weak_sender_clone(const uvch_broadcast_weak_sender_t* weak, u
 
   if (weak == NULL || copy == NULL)
     return UV_EINVAL;
-  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.weak, 0) : UV_EBADF;
+  err = c != NULL ? uvch__hub_add(&c->hub, &c->hub.weak, 0) : UVCH__WAS_CLOSED(weak);
   if (err == 0)
     copy->core = c;
   return err;
@@ -202,7 +203,8 @@ int uvch_broadcast_weak_sender_close(uvch_broadcast_weak_sender_t* weak) {
     return UV_EINVAL;
   c = uvch__ptr_take(&weak->core);
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(weak);
+  UVCH__DID(weak, "closed");
   uvch__hub_put(&c->hub, &c->hub.weak);
   return 0;
 }

@@ -6,7 +6,7 @@
 #include "parker.h"
 
 /* 0, UV_EINVAL (not a receiver), UV_EBADF (closed), UV_ECONNABORTED (cut off). */
-static int check(const uvch_broadcast_receiver_t* rx) {
+static int state_of(const uvch_broadcast_receiver_t* rx) {
   if (rx == NULL || rx->type != UVCH_BROADCAST_RECEIVER)
     return UV_EINVAL;
   if ((rx->flags & UVCH__CLOSING) != 0)
@@ -14,8 +14,12 @@ static int check(const uvch_broadcast_receiver_t* rx) {
   return (rx->flags & UVCH__CUT) != 0 ? UV_ECONNABORTED : 0;
 }
 
+static int check(const uvch_broadcast_receiver_t* rx) {
+  return UVCH__USE(rx, state_of(rx));
+}
+
 static struct uvch__broadcast* core_of(const uvch_broadcast_receiver_t* rx) {
-  return check(rx) == 0 ? uvch__bgroup_core(rx->core) : NULL;
+  return state_of(rx) == 0 ? uvch__bgroup_core(rx->core) : NULL;
 }
 
 /* Making one. */
@@ -36,7 +40,7 @@ int uvch_broadcast_subscribe(uv_loop_t* loop, uvch_broadcast_receiver_t* rx, con
 
   if (rx == NULL || tx == NULL)
     return UV_EINVAL;
-  return c != NULL ? uvch__subscribe(c, loop, rx) : UV_EBADF;
+  return c != NULL ? uvch__subscribe(c, loop, rx) : UVCH__WAS_CLOSED(tx);
 }
 
 int uvch_broadcast_resubscribe(uv_loop_t* loop, uvch_broadcast_receiver_t* rx, const uvch_broadcast_receiver_t* source) {
@@ -190,7 +194,7 @@ int uvch_broadcast_recv_timedwait(uvch_broadcast_receiver_t* rx, void* item, uin
   int err = check_item(rx, item);
 
   if (err == 0 && rx->loop != NULL)
-    err = UV_EPERM;
+    err = UVCH__MISTAKE(UV_EPERM, rx, "has a loop, so a thread cannot wait for it");
   if (err != 0)
     return err;
   err = take(rx, item, &found);

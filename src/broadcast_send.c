@@ -86,7 +86,7 @@ static int check_send(const uvch_broadcast_sender_t* tx, const void* items, size
     return UV_EINVAL;
   *c = uvch__broadcast_of(tx);
   if (*c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   return items == NULL && count > 0 && (*c)->hub.item_size > 0 ? UV_EINVAL : 0;
 }
 
@@ -310,7 +310,7 @@ int uvch_broadcast_queue_send(uv_loop_t* loop, uvch_broadcast_send_t* req, const
   if (loop == NULL || req == NULL || tx == NULL || cb == NULL)
     return UV_EINVAL;
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   if (item == NULL && c->hub.item_size > 0)
     return UV_EINVAL;
   if (c->has_nodes) {
@@ -332,7 +332,7 @@ int uvch_broadcast_closed(uv_loop_t* loop, uvch_broadcast_closed_t* req, const u
   if (loop == NULL || req == NULL || tx == NULL || cb == NULL)
     return UV_EINVAL;
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   req->cb = cb;
   return uvch__hub_request(loop, (uvch_req_t*) req, UVCH_BROADCAST_CLOSED, &c->hub, (struct uvch__waiter){.is_watcher = 1});
 }

@@ -14,6 +14,14 @@ static const struct uvch__handle_ops* const ops[] = {
     [UVCH_WATCH_RECEIVER] = &uvch__watch_handle,
 };
 
+const char* uvch__handle_name(uvch_handle_type type) {
+  static const char* const names[] = {
+      [UVCH_MPSC_RECEIVER] = "mpsc",           [UVCH_INBOX] = "inbox",         [UVCH_ONESHOT_RECEIVER] = "oneshot",
+      [UVCH_BROADCAST_RECEIVER] = "broadcast", [UVCH_WATCH_RECEIVER] = "watch"};
+
+  return names[type];
+}
+
 static int is_handle(const uvch_handle_t* handle) {
   return handle != NULL && handle->type > UVCH_UNKNOWN_HANDLE && handle->type < sizeof ops / sizeof ops[0];
 }
@@ -39,6 +47,7 @@ static void set_flags(uvch_handle_t* handle, unsigned int flags) {
   int before = (handle->flags & (UVCH__ACTIVE | UVCH__REF)) == (UVCH__ACTIVE | UVCH__REF);
   int after = (flags & (UVCH__ACTIVE | UVCH__REF)) == (UVCH__ACTIVE | UVCH__REF);
 
+  (void) UVCH__USE(handle, 0);
   uvch__flags_store(&handle->flags, flags);
   if (before != after && after)
     uvch__port_hold(handle->port);
@@ -95,7 +104,7 @@ int uvch_attach(uv_loop_t* loop, uvch_handle_t* handle) {
   if (loop == NULL || !is_handle(handle))
     return UV_EINVAL;
   if ((handle->flags & UVCH__CLOSING) != 0)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(handle);
   if (handle->loop != NULL)
     return UV_EALREADY;
   err = uvch__port_get(loop, &port);
@@ -141,12 +150,14 @@ int uvch_close(uvch_handle_t* handle, uvch_close_cb cb) {
   if (!is_handle(handle))
     return UV_EINVAL;
   if ((handle->flags & UVCH__CLOSING) != 0)
-    return UV_EALREADY;
+    return UVCH__MISTAKE(UV_EALREADY, handle, "is closed twice");
+  (void) UVCH__USE(handle, 0);
   err = closing_port(handle, cb, &port);
   if (err != 0)
     return err;
   handle->close_cb = cb;
   handle->flags |= UVCH__CLOSING;
+  UVCH__DID(handle, "closed");
   home = handle->port;
   if (home != NULL)
     hold(home, port != home); /* the channel's reference may go with it */
@@ -203,6 +214,7 @@ void uvch_walk(uv_loop_t* loop, uvch_walk_cb cb, void* arg) {
 
   if (port == NULL)
     return;
+  UVCH__USE_PORT(port, loop);
   uvch__port_pin(port);                               /* a callback may bring its end */
   uvch__list_append(port->handles.next, &walk.place); /* before the first */
   uvch__list_append(&port->handles, &walk.end);

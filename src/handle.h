@@ -32,6 +32,9 @@ void uvch__handle_attach(uvch_handle_t* handle, struct uvch__port* port);
 /* uvch__handle_set_active: the loop's thread. */
 void uvch__handle_set_active(uvch_handle_t* handle, int active);
 
+/* uvch__handle_name: what kind it is, for people. */
+const char* uvch__handle_name(uvch_handle_type type);
+
 /* uvch__handle_refork: nothing for one that is closing. */
 void uvch__handle_refork(uvch_handle_t* handle);
 

@@ -257,9 +257,10 @@ UVCH__INLINE int put_in(uvch_oneshot_sender_t* tx, const void* item, struct uvch
     return UV_EINVAL;
   c = uvch__oneshot_core(tx);
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   *out = c;
   tx->core = NULL;
+  UVCH__DID(tx, "used up");
   uvch__item_copy(c->item, item, tx->item_size);
   return (finish(c, UVCH__VALUE | UVCH__TX_GONE) & UVCH__SHUT) != 0 ? UV_EPIPE : 0;
 }
@@ -280,8 +281,9 @@ int uvch_oneshot_sender_close(uvch_oneshot_sender_t* tx) {
     return UV_EINVAL;
   c = uvch__oneshot_core(tx);
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   tx->core = NULL;
+  UVCH__DID(tx, "closed");
   if ((finish(c, UVCH__TX_GONE) & UVCH__SHUT) != 0)
     uvch__oneshot_let_go(c, UVCH__TX_GONE, NULL);
   return 0;

@@ -77,7 +77,7 @@ int uvch_oneshot_closed(uv_loop_t* loop, uvch_oneshot_closed_t* req, const uvch_
     return UV_EINVAL;
   c = uvch__oneshot_core(tx);
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   side = uvch__oneshot_side(c);
   if (side == NULL)
     return UV_ENOMEM;
@@ -163,12 +163,12 @@ int uvch_oneshot_closed_timedwait(const uvch_oneshot_sender_t* tx, uint64_t time
     return UV_EINVAL;
   c = uvch__oneshot_core(tx);
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   if ((uvch__oneshot_load(c) & UVCH__SHUT) != 0)
     return 0;
   port = uvch__home_port(&c->home);
   if (port != NULL && uvch__port_runs_here(port))
-    return UV_EPERM;
+    return UVCH__MISTAKE(UV_EPERM, port->loop, UVCH__WAITS_FOR_ITSELF);
   return timeout == 0 ? UV_ETIMEDOUT : wait_closed(c, timeout);
 }
 

@@ -139,10 +139,14 @@ static void close_receiver(uvch_handle_t* handle) {
 
 const struct uvch__handle_ops uvch__oneshot_handle = {attach, close_receiver, refork};
 
-static int check(const uvch_oneshot_receiver_t* rx) {
+static int state_of(const uvch_oneshot_receiver_t* rx) {
   if (rx == NULL || rx->type != UVCH_ONESHOT_RECEIVER)
     return UV_EINVAL;
   return (rx->flags & UVCH__CLOSING) != 0 ? UV_EBADF : 0;
+}
+
+static int check(const uvch_oneshot_receiver_t* rx) {
+  return UVCH__USE(rx, state_of(rx));
 }
 
 int uvch_oneshot_recv_shutdown(uvch_oneshot_receiver_t* rx) {
@@ -284,7 +288,7 @@ int uvch_oneshot_recv_timedwait(uvch_oneshot_receiver_t* rx, void* item, uint64_
   struct uvch__parker* p;
 
   if (err == 0)
-    err = rx->loop != NULL ? UV_EPERM : take(rx, item);
+    err = rx->loop != NULL ? UVCH__MISTAKE(UV_EPERM, rx, "has a loop, so a thread cannot wait for it") : take(rx, item);
   if (err != UV_EAGAIN)
     return err;
   if (timeout == 0)
@@ -304,7 +308,7 @@ int uvch_oneshot_recv_wait(uvch_oneshot_receiver_t* rx, void* item) {
 /* What can be asked. */
 
 int uvch_oneshot_receiver_is_terminated(const uvch_oneshot_receiver_t* rx) {
-  return check(rx) != 0 || ((struct uvch__oneshot*) rx->core)->is_taken;
+  return state_of(rx) != 0 || ((struct uvch__oneshot*) rx->core)->is_taken;
 }
 
 int uvch_oneshot_receiver_is_empty(const uvch_oneshot_receiver_t* rx) {

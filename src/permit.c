@@ -32,7 +32,7 @@ int uvch__check_reserve(const uvch_mpsc_sender_t* tx, const uvch_mpsc_permit_t* 
     return UV_EINVAL;
   *c = uvch__ptr_load(&tx->core);
   if (*c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   return (*c)->capacity == 0 ? UV_EINVAL : 0;
 }
 
@@ -106,8 +106,10 @@ static struct uvch__core* core_of(const uvch_mpsc_permit_t* permit) {
 
 static void use(uvch_mpsc_permit_t* permit, size_t n) {
   permit->count -= n;
-  if (permit->count == 0)
-    permit->core = NULL;
+  if (permit->count > 0)
+    return;
+  permit->core = NULL;
+  UVCH__DID(permit, "used up");
 }
 
 int uvch_mpsc_permit_send(uvch_mpsc_permit_t* permit, const void* item) {
@@ -120,7 +122,7 @@ int uvch_mpsc_permit_send(uvch_mpsc_permit_t* permit, const void* item) {
   if (permit == NULL || (c != NULL && item == NULL && c->item_size > 0))
     return UV_EINVAL;
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__MISTAKE(UV_EBADF, permit, "is empty");
   use(permit, 1);
   word = atomic_load_explicit(&c->word, memory_order_acquire); /* [C1] */
   do {
@@ -144,7 +146,7 @@ int uvch_mpsc_permit_release(uvch_mpsc_permit_t* permit) {
   size_t n;
 
   if (c == NULL)
-    return permit == NULL ? UV_EINVAL : UV_EBADF;
+    return permit == NULL ? UV_EINVAL : UVCH__MISTAKE(UV_EBADF, permit, "is empty");
   n = permit->count;
   use(permit, n);
   uvch__give_back(c, n);
@@ -157,7 +159,7 @@ int uvch_mpsc_permit_split(uvch_mpsc_permit_t* permit, size_t n, uvch_mpsc_permi
   if (permit == NULL || other == NULL || permit == other)
     return UV_EINVAL;
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__MISTAKE(UV_EBADF, permit, "is empty");
   if (n == 0 || n > permit->count)
     return UV_EINVAL;
   use(permit, n);
@@ -176,7 +178,7 @@ int uvch_mpsc_permit_get_sender(const uvch_mpsc_permit_t* permit, uvch_mpsc_send
   if (permit == NULL || tx == NULL)
     return UV_EINVAL;
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__MISTAKE(UV_EBADF, permit, "is empty");
   err = uvch__strong_revive(c);
   if (err == 0)
     tx->core = c;

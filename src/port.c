@@ -93,6 +93,7 @@ void uvch__port_unref(struct uvch__port* port) {
   while (!uvch__list_is_empty(&port->owned))
     free_owned(port->owned.next);
   uvch__wake_free(port->wake);
+  uvch__guard_free(port);
   uvch__free(port);
 }
 
@@ -184,6 +185,7 @@ static int push_on_asleep(struct uvch__port* port, struct uvch__endpoint* ep) {
 void uvch__port_push(struct uvch__port* port, struct uvch__endpoint* ep) {
   uintptr_t h = atomic_load_explicit(&port->head, memory_order_relaxed); /* relaxed: a CAS checks it, or it is final */
 
+  UVCH__USE_HERE(port, port->loop);
   while (h != CLOSED && !uvch__port_is_foreign(port)) {
     if (h == ASLEEP) {
       if (push_on_asleep(port, ep))
@@ -231,6 +233,7 @@ void uvch__port_release(struct uvch__port* port) {
 }
 
 void uvch__port_add(struct uvch__port* port, struct uvch__list* list, void* queue) {
+  uvch__lives(port, list, queue);
   uvch__list_append(list, queue);
   port->live++;
   port->is_unused = 0;
@@ -239,6 +242,7 @@ void uvch__port_add(struct uvch__port* port, struct uvch__list* list, void* queu
 
 void uvch__port_remove(struct uvch__port* port, void* queue) {
   UVCH__CHECK(port->live > 0);
+  uvch__ends(queue);
   uvch__list_remove(queue);
   port->live--;
   if (port->live == 0 && !uvch__port_is_foreign(port))
@@ -288,6 +292,7 @@ static void deliver_closed(struct uvch__port* port) {
     if (port->closing == NULL)
       port->closing_end = &port->closing;
     port->delivered++;
+    uvch__ends(handle->queue);
     uvch__list_remove((struct uvch__list*) (void*) handle->queue);
     uvch__port_release(port);
     is_owned = (handle->flags & UVCH__OWNED) != 0; /* others may be gone after the callback */
@@ -341,6 +346,7 @@ static void try_end(struct uvch__port* port) {
     port->to_close++;
     uv_close((uv_handle_t*) &port->timers.handle, on_timer_closed);
   }
+  uvch__guard_close(port);
 }
 
 static void end(struct uvch__port* port) {
@@ -363,6 +369,7 @@ static void orphan(struct uvch__port* port) {
   if (port->state == FOREIGN)
     return;
   port->state = FOREIGN;
+  uvch__end_all(port);
   uvch__registry_orphan(port);
   kill_head(port);
   kill_fifo(port);
@@ -373,6 +380,7 @@ static void orphan(struct uvch__port* port) {
     uv_close((uv_handle_t*) &port->timers.handle, NULL);
   if (!uv_is_closing(&port->wake->u.handle))
     uvch__wake_close(port->wake, ignore);
+  uvch__guard_close(port);
 }
 
 /* A pass. */
@@ -519,6 +527,8 @@ static void run(struct uvch__port* port, int by) {
   }
   if (!uvch__port_runs_here(port))
     atomic_store_explicit(&port->thread, uvch__thread_self(), memory_order_relaxed); /* relaxed: see there */
+  uvch__guard_enter(port);
+  uvch__look_over(port);
   now = uv_hrtime();
   uvch__port_pin(port); /* a callback that closes our handles in a walk may see the port's end */
   port->passes++;
@@ -542,6 +552,7 @@ static void run(struct uvch__port* port, int by) {
   end_budget(port, by);
   port->budget = outer;
   port->depth--;
+  uvch__guard_leave(port);
   if (uvch__port_is_broken(port))
     orphan(port);
   else
@@ -580,6 +591,7 @@ static int make(uv_loop_t* loop, struct uvch__port** out) {
   uvch__timers_init(&port->timers);
   uvch__registry_add(port);
   turn_idle_on(port); /* an unused port goes away by itself */
+  uvch__guard_open(port);
   update_ref(port);
   *out = port;
   return 0;
@@ -601,12 +613,15 @@ int uvch__port_get(uv_loop_t* loop, struct uvch__port** out) {
   if (*out == NULL)
     return make(loop, out);
   thread = atomic_load_explicit(&(*out)->thread, memory_order_relaxed); /* relaxed: see uvch__port_runs_here */
-  return thread == 0 || thread == uvch__thread_self() ? 0 : UV_EPERM;
+  if (thread != 0 && thread != uvch__thread_self())
+    return uvch__bound_elsewhere(*out);
+  UVCH__USE_PORT(*out, loop);
+  return 0;
 }
 
 int uvch__port_owns(const struct uvch__port* port, const uv_handle_t* handle) {
   return handle == &port->wake->u.handle || handle == (const uv_handle_t*) &port->idle ||
-         handle == (const uv_handle_t*) &port->timers.handle;
+         handle == (const uv_handle_t*) &port->timers.handle || uvch__guard_owns(port, handle);
 }
 
 /* After a fork. */
@@ -625,6 +640,7 @@ int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain) {
 
   if (err != 0)
     return err;
+  uvch__guard_refork(port);
   uvch__wake_close(port->wake, on_old_wake_closed);
   port->wake = wake;
   port->is_reffed = 0;

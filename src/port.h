@@ -11,6 +11,7 @@
 #include "endpoint.h"
 #include "hot.h"
 #include "list.h"
+#include "misuse.h"
 #include "spares.h"
 #include "timer.h"
 #include "wake.h"
@@ -78,6 +79,9 @@ struct uvch__port {
   unsigned char is_let_go; /* by the loop, while it was pinned */
   unsigned char to_close;  /* libuv handles whose close callback is due */
   struct uvch__port* orphans;
+#ifdef UVCH__MISUSE
+  struct uvch__misuse misuse;
+#endif
 
   /* the registry's */
   struct uvch__port* next;

@@ -80,7 +80,7 @@ static inline int uvch__is_started(const struct uvch__core* c) {
 static inline int uvch__check_receiver(const uvch_mpsc_receiver_t* rx) {
   if (rx == NULL || rx->type != UVCH_MPSC_RECEIVER)
     return UV_EINVAL;
-  return (rx->flags & UVCH__CLOSING) != 0 ? UV_EBADF : 0;
+  return UVCH__USE(rx, (rx->flags & UVCH__CLOSING) != 0 ? UV_EBADF : 0);
 }
 
 /* uvch__park: nothing is there: parks where the next message will come, so that its sender posts. PARKED: the token is gone. */

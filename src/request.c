@@ -35,7 +35,10 @@ static const struct uvch__request_ops* ops_of(uvch_req_t* req) {
 int uvch_cancel(uvch_req_t* req) {
   if (req == NULL || req->type <= UVCH_UNKNOWN_REQ || req->type > UVCH_WATCH_CLOSED)
     return UV_EINVAL;
-  return req->port != NULL ? ops_of(req)->cancel(req) : UV_EBUSY;
+  if (req->port == NULL)
+    return UV_EBUSY;
+  UVCH__USE_PORT(req->port, req);
+  return ops_of(req)->cancel(req);
 }
 
 void uvch__request_refork(uvch_req_t* req) {

@@ -78,7 +78,7 @@ int uvch__check_send(const uvch_mpsc_sender_t* tx, const void* items, size_t cou
     return UV_EINVAL;
   *c = uvch__ptr_load(&tx->core);
   if (*c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   return items == NULL && count > 0 && (*c)->item_size > 0 ? UV_EINVAL : 0;
 }
 

@@ -92,7 +92,7 @@ int uvch_mpsc_sender_clone(const uvch_mpsc_sender_t* tx, uvch_mpsc_sender_t* cop
   if (tx == NULL || copy == NULL)
     return UV_EINVAL;
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   err = uvch__strong_get(c);
   if (err == 0)
     copy->core = c;
@@ -103,7 +103,8 @@ int uvch_mpsc_sender_close(uvch_mpsc_sender_t* tx) {
   struct uvch__core* c = tx != NULL ? uvch__ptr_take(&tx->core) : NULL;
 
   if (c == NULL)
-    return tx == NULL ? UV_EINVAL : UV_EBADF;
+    return tx == NULL ? UV_EINVAL : UVCH__WAS_CLOSED(tx);
+  UVCH__DID(tx, "closed");
   uvch__core_ref(c); /* while it looks for permits the last one of them may go */
   uvch__strong_put(c);
   uvch__core_unref(c);
@@ -131,7 +132,7 @@ int uvch_mpsc_sender_downgrade(const uvch_mpsc_sender_t* tx, uvch_mpsc_weak_send
 
   if (tx == NULL || weak == NULL)
     return UV_EINVAL;
-  return c == NULL ? UV_EBADF : make_weak(c, weak);
+  return c == NULL ? UVCH__WAS_CLOSED(tx) : make_weak(c, weak);
 }
 
 int uvch_mpsc_weak_sender_clone(const uvch_mpsc_weak_sender_t* weak, uvch_mpsc_weak_sender_t* copy) {
@@ -139,7 +140,7 @@ int uvch_mpsc_weak_sender_clone(const uvch_mpsc_weak_sender_t* weak, uvch_mpsc_w
 
   if (weak == NULL || copy == NULL)
     return UV_EINVAL;
-  return c == NULL ? UV_EBADF : make_weak(c, copy);
+  return c == NULL ? UVCH__WAS_CLOSED(weak) : make_weak(c, copy);
 }
 
 int uvch_mpsc_weak_sender_upgrade(const uvch_mpsc_weak_sender_t* weak, uvch_mpsc_sender_t* tx) {
@@ -149,7 +150,7 @@ int uvch_mpsc_weak_sender_upgrade(const uvch_mpsc_weak_sender_t* weak, uvch_mpsc
   if (weak == NULL || tx == NULL)
     return UV_EINVAL;
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(weak);
   err = uvch__strong_revive(c);
   if (err == 0)
     tx->core = c;
@@ -160,7 +161,8 @@ int uvch_mpsc_weak_sender_close(uvch_mpsc_weak_sender_t* weak) {
   struct uvch__core* c = weak != NULL ? uvch__ptr_take(&weak->core) : NULL;
 
   if (c == NULL)
-    return weak == NULL ? UV_EINVAL : UV_EBADF;
+    return weak == NULL ? UV_EINVAL : UVCH__WAS_CLOSED(weak);
+  UVCH__DID(weak, "closed");
   atomic_fetch_sub_explicit(&c->weak, 1, memory_order_relaxed); /* relaxed: a number */
   uvch__core_unref(c);
   return 0;

@@ -47,7 +47,7 @@ int uvch_mpsc_sender_get_stats(const uvch_mpsc_sender_t* tx, uvch_stats_t* stats
   if (tx == NULL || stats == NULL)
     return UV_EINVAL;
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   fill_in(c, stats);
   return 0;
 }
@@ -58,7 +58,7 @@ int uvch_mpsc_receiver_get_stats(const uvch_mpsc_receiver_t* rx, uvch_stats_t* s
   if (rx == NULL || stats == NULL)
     return UV_EINVAL;
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(rx);
   fill_in(c, stats);
   return 0;
 }
@@ -101,16 +101,11 @@ static void print_watch(const uvch_handle_t* handle, FILE* stream) {
 }
 
 static void print_one(uvch_handle_t* handle, void* arg) {
-  static const char* const names[] = {[UVCH_MPSC_RECEIVER] = "mpsc",
-                                      [UVCH_INBOX] = "inbox",
-                                      [UVCH_ONESHOT_RECEIVER] = "oneshot",
-                                      [UVCH_BROADCAST_RECEIVER] = "broadcast",
-                                      [UVCH_WATCH_RECEIVER] = "watch"};
   FILE* stream = arg;
 
   fprintf(stream, "[%c%c%c] %-9s %p", (handle->flags & UVCH__REF) != 0 ? 'R' : '-',
-          (handle->flags & UVCH__ACTIVE) != 0 ? 'A' : '-', (handle->flags & UVCH__CLOSING) != 0 ? 'C' : '-', names[handle->type],
-          (void*) handle);
+          (handle->flags & UVCH__ACTIVE) != 0 ? 'A' : '-', (handle->flags & UVCH__CLOSING) != 0 ? 'C' : '-',
+          uvch__handle_name(handle->type), (void*) handle);
   if ((handle->flags & UVCH__CLOSING) == 0) { /* then its channel may be gone */
     if (handle->type == UVCH_ONESHOT_RECEIVER)
       print_oneshot(handle, stream);

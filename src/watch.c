@@ -175,7 +175,7 @@ int uvch_watch_sender_clone(const uvch_watch_sender_t* tx, uvch_watch_sender_t* 
 
   if (tx == NULL || copy == NULL)
     return UV_EINVAL;
-  err = c != NULL ? uvch__watch_get(c) : UV_EBADF;
+  err = c != NULL ? uvch__watch_get(c) : UVCH__WAS_CLOSED(tx);
   if (err != 0)
     return err;
   copy->borrowed = NULL;
@@ -191,7 +191,8 @@ int uvch_watch_sender_close(uvch_watch_sender_t* tx) {
     return UV_EINVAL;
   c = uvch__ptr_take(&tx->core);
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
+  UVCH__DID(tx, "closed");
   borrowed = tx->borrowed;
   tx->borrowed = NULL;
   if (borrowed != NULL)
@@ -232,7 +233,7 @@ int uvch_watch_closed(uv_loop_t* loop, uvch_watch_closed_t* req, const uvch_watc
   if (loop == NULL || req == NULL || tx == NULL || cb == NULL)
     return UV_EINVAL;
   if (c == NULL)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(tx);
   req->cb = cb;
   return uvch__hub_request(loop, (uvch_req_t*) req, UVCH_WATCH_CLOSED, &c->hub, (struct uvch__waiter){.is_watcher = 1});
 }
@@ -242,7 +243,7 @@ int uvch_watch_closed_timedwait(const uvch_watch_sender_t* tx, uint64_t timeout)
 
   if (tx == NULL)
     return UV_EINVAL;
-  return c != NULL ? uvch__hub_closed_wait(&c->hub, timeout) : UV_EBADF;
+  return c != NULL ? uvch__hub_closed_wait(&c->hub, timeout) : UVCH__WAS_CLOSED(tx);
 }
 
 int uvch_watch_closed_wait(const uvch_watch_sender_t* tx) {

@@ -8,7 +8,7 @@
 static int check(const uvch_watch_receiver_t* rx) {
   if (rx == NULL || rx->type != UVCH_WATCH_RECEIVER)
     return UV_EINVAL;
-  return (rx->flags & UVCH__CLOSING) != 0 ? UV_EBADF : 0;
+  return UVCH__USE(rx, (rx->flags & UVCH__CLOSING) != 0 ? UV_EBADF : 0);
 }
 
 static uint64_t newest(const uvch_watch_receiver_t* rx) {
@@ -35,7 +35,7 @@ int uvch_watch_subscribe(uv_loop_t* loop, uvch_watch_receiver_t* rx, const uvch_
 
   if (rx == NULL || tx == NULL)
     return UV_EINVAL;
-  return c != NULL ? uvch__watch_subscribe(c, loop, rx) : UV_EBADF;
+  return c != NULL ? uvch__watch_subscribe(c, loop, rx) : UVCH__WAS_CLOSED(tx);
 }
 
 int uvch_watch_receiver_clone(uv_loop_t* loop, uvch_watch_receiver_t* rx, const uvch_watch_receiver_t* source) {
@@ -180,7 +180,7 @@ int uvch_watch_receiver_same_channel(const uvch_watch_receiver_t* a, const uvch_
 static int check_thread(const uvch_watch_receiver_t* rx) {
   int err = check(rx);
 
-  return err == 0 && rx->loop != NULL ? UV_EPERM : err;
+  return err == 0 && rx->loop != NULL ? UVCH__MISTAKE(UV_EPERM, rx, "has a loop, so a thread cannot wait for it") : err;
 }
 
 /* Until the version is not `from` any more; what is there at the end of the time is not left behind. */

@@ -155,7 +155,7 @@ static int check_sender(const uvch_watch_sender_t* tx, struct uvch__watch** c) {
   if (tx == NULL)
     return UV_EINVAL;
   *c = uvch__watch_of(tx);
-  return *c == NULL ? UV_EBADF : 0;
+  return *c == NULL ? UVCH__WAS_CLOSED(tx) : 0;
 }
 
 static int check_value(const uvch_watch_sender_t* tx, const void* value, struct uvch__watch** c) {

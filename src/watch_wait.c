@@ -144,7 +144,7 @@ int uvch_watch_wait_for(uvch_watch_wait_for_t* req, uvch_watch_receiver_t* rx, u
   if (req == NULL || rx == NULL || rx->type != UVCH_WATCH_RECEIVER || predicate == NULL || cb == NULL)
     return UV_EINVAL;
   if ((rx->flags & UVCH__CLOSING) != 0)
-    return UV_EBADF;
+    return UVCH__WAS_CLOSED(rx);
   if (rx->loop == NULL)
     return UV_EINVAL;
   if ((rx->flags & UVCH__ACTIVE) != 0 || rx->waits != NULL)

@@ -536,6 +536,7 @@ int support_main(Suite* suite) {
   }
   if (getenv("UVCH_TEST_WAKE") != NULL)
     uvch__wake_chosen = &uvch__wake_async;
+  setenv("UVCH_DEBUG", "quiet", 0); /* tests make mistakes to see their codes */
   runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
   bad = srunner_ntests_failed(runner);
