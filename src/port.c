@@ -564,6 +564,7 @@ static void run(struct uvch__port* port, int by) {
 
 static int make(uv_loop_t* loop, struct uvch__port** out) {
   struct uvch__port* port = uvch__calloc(1, sizeof *port);
+  struct uvch__port* stranded;
   int err;
 
   if (port == NULL)
@@ -589,6 +590,8 @@ static int make(uv_loop_t* loop, struct uvch__port** out) {
   uvch__list_init(&port->reqs);
   uvch__list_init(&port->owned);
   uvch__timers_init(&port->timers);
+  while ((stranded = uvch__registry_stranded(loop)) != NULL)
+    orphan(stranded);
   uvch__registry_add(port);
   turn_idle_on(port); /* an unused port goes away by itself */
   uvch__guard_open(port);

@@ -56,11 +56,11 @@ struct uvch__port* uvch__registry_search(const uv_loop_t* loop, unsigned long no
   return port;
 }
 
-/* Moves the ports of port->loop that only wait for libuv from a list to port->orphans. */
-static void adopt(struct uvch__port* port, struct uvch__port** list, int (*is_orphan)(struct uvch__port*)) {
+/* Moves the ports of port->loop that only wait for libuv to port->orphans. */
+static void adopt(struct uvch__port* port, struct uvch__port** list) {
   while (*list != NULL) {
     struct uvch__port* other = *list;
-    if (other->loop != port->loop || !is_orphan(other)) {
+    if (other->loop != port->loop) {
       list = &other->next;
       continue;
     }
@@ -70,21 +70,25 @@ static void adopt(struct uvch__port* port, struct uvch__port** list, int (*is_or
   }
 }
 
-static int is_any(struct uvch__port* port) {
-  (void) port;
-  return 1;
-}
-
 void uvch__registry_add(struct uvch__port* port) {
   struct shard* s = shard_of(port->loop);
 
   uv_mutex_lock(&s->lock);
-  adopt(port, &s->orphans, is_any);
-  adopt(port, &s->ports, uvch__port_is_stranded);
+  adopt(port, &s->orphans);
   change();
   port->next = s->ports;
   s->ports = port;
   uv_mutex_unlock(&s->lock);
+}
+
+struct uvch__port* uvch__registry_stranded(const uv_loop_t* loop) {
+  struct shard* s = shard_of(loop);
+  struct uvch__port* port;
+
+  uv_mutex_lock(&s->lock);
+  for (port = s->ports; port != NULL && (port->loop != loop || !uvch__port_is_stranded(port)); port = port->next) {}
+  uv_mutex_unlock(&s->lock);
+  return port;
 }
 
 void uvch__registry_retire(struct uvch__port* port) {

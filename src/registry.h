@@ -39,6 +39,10 @@ static inline struct uvch__port* uvch__registry_find(const uv_loop_t* loop) {
 /* uvch__registry_add: the port of port->loop, which has none. It also takes over the orphans of that loop, see port.c. */
 void uvch__registry_add(struct uvch__port* port);
 
+/* uvch__registry_stranded: one of the loop's ports that end and whose handles the program has closed meanwhile, or NULL. The loop's
+ * thread. */
+struct uvch__port* uvch__registry_stranded(const uv_loop_t* loop);
+
 /* uvch__registry_retire: the port ends; it is not found any more, but still owns its handles. */
 void uvch__registry_retire(struct uvch__port* port);
 
