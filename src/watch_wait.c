@@ -145,6 +145,8 @@ int uvch_watch_wait_for(uvch_watch_wait_for_t* req, uvch_watch_receiver_t* rx, u
     return UV_EINVAL;
   if ((rx->flags & UVCH__CLOSING) != 0)
     return UVCH__WAS_CLOSED(rx);
+  if (rx->port != NULL && uvch__port_is_broken(rx->port))
+    return UV_EBADF; /* nobody could bring the callback */
   if (rx->loop == NULL)
     return UV_EINVAL;
   if ((rx->flags & UVCH__ACTIVE) != 0 || rx->waits != NULL)

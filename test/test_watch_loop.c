@@ -2963,6 +2963,7 @@ static void sweep(uv_loop_t* loop) {
 
 /* The receivers of another loop go on. */
 START_TEST(a_program_may_close_the_librarys_handles) {
+  uvch_watch_wait_for_t req;
   size_t before = support_alloc_blocks();
   size_t begun = VARIANT;
   uv_loop_t far;
@@ -2980,6 +2981,7 @@ START_TEST(a_program_may_close_the_librarys_handles) {
   watch_turn(&play.loop);
   play_send(&play, 3); /* on its way */
   uv_walk(&play.loop, close_uv, NULL);
+  ck_assert_int_eq(uvch_watch_wait_for(&req, &play.sinks[0].rx, never_test, NULL, never_done), UV_EBADF);
   support_loop_end(&play.loop);
   memset(&play.loop, 0xdd, sizeof(play.loop));
   play_send(&play, 3);

@@ -139,7 +139,11 @@ struct uvch_req_s {
  *
  * Threads:  the thread that runs the loop, or will. It must not be in use elsewhere.
  * Returns 0, UV_EINVAL (NULL), UV_EALREADY (it has a loop), UV_EBADF (closed), UV_EPERM (another thread runs that loop),
- * UV_ENOMEM, UV_EMFILE (no descriptor left). */
+ * UV_ENOMEM, UV_EMFILE (no descriptor left).
+ *
+ * Where a function of the library may say UV_EMFILE it says UV_ENFILE or UV_ENOSPC if that is what the system has told it. When
+ * the first call on a loop has failed, that may have the library's handles until its next pass: before uv_loop_close() run it once,
+ * with UV_RUN_NOWAIT. */
 UVCH_EXTERN int uvch_attach(uv_loop_t* loop, uvch_handle_t* handle);
 
 /* uvch_close: close a handle. What is queued goes to the channel's drop function before this returns; senders get UV_EPIPE from
@@ -154,8 +158,8 @@ UVCH_EXTERN int uvch_attach(uv_loop_t* loop, uvch_handle_t* handle);
  * pass NULL.
  *
  * Threads:  the loop's.
- * Returns 0, UV_EINVAL (NULL, not a handle, or a callback without a loop), UV_EALREADY (closed before), UV_ENOMEM (only after
- * such a walk, and only with a callback: nothing is closed then). */
+ * Returns 0, UV_EINVAL (NULL, not a handle, or a callback without a loop), UV_EALREADY (closed before), UV_ENOMEM and
+ * UV_EMFILE (only after such a walk, and only with a callback: nothing is closed then). */
 UVCH_EXTERN int uvch_close(uvch_handle_t* handle, uvch_close_cb cb);
 
 /* uvch_close_all: uvch_close(handle, NULL) for every handle of `loop` that is not closing yet.

@@ -286,8 +286,8 @@ UVCH_EXTERN int uvch_watch_mark_unchanged(uvch_watch_receiver_t* rx);
  * counts as seen. The predicate is called from the loop, never from inside this call, and not twice for one version. The
  * request keeps the loop alive. Only while the receiver is not started, one at a time.
  *
- * Returns 0, UV_EINVAL (NULL, or no loop), UV_EALREADY (started, or another request waits), UV_EBADF (closed), UV_ENOMEM,
- * UV_EMFILE. */
+ * Returns 0, UV_EINVAL (NULL, or no loop), UV_EALREADY (started, or another request waits), UV_EBADF (closed, or the program has
+ * closed the library's own handles of that loop). */
 UVCH_EXTERN int uvch_watch_wait_for(uvch_watch_wait_for_t* req, uvch_watch_receiver_t* rx, uvch_watch_predicate_cb predicate,
                                     void* arg, uvch_watch_wait_for_cb cb);
 
