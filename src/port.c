@@ -481,7 +481,11 @@ static void settle(struct uvch__port* port, int worked, uint64_t now) {
       end(port);
     return;
   }
-  if (port->live > 0 && port->first == NULL && port->closing == NULL)
+  if (port->live == 0 || port->closing != NULL)
+    return;
+  if (port->is_deaf)
+    uv_idle_stop(&port->idle);
+  else if (port->first == NULL)
     rest(port, worked, now);
 }
 
@@ -538,11 +542,12 @@ static void run(struct uvch__port* port, int by) {
     put(port, port->hand);
     port->hand = NULL;
   }
-  collect(port);
+  if (!port->is_deaf)
+    collect(port);
   if (port->first != NULL)
     note_hit(port);
   start_budget(port, by, now);
-  worked = drain(port);
+  worked = !port->is_deaf && drain(port);
   /* Not the wake callback of a pass whose idle callback had all of it. relaxed: a number that only this thread changes */
   if (worked && port->first != NULL && port->budget.left == 0)
     atomic_store_explicit(&port->budget_cuts, atomic_load_explicit(&port->budget_cuts, memory_order_relaxed) + 1,
@@ -641,9 +646,15 @@ int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain) {
   struct uvch__wake* wake;
   int err = uvch__wake_new(&wake, port->loop, on_wake, port);
 
-  if (err != 0)
-    return err;
   uvch__guard_refork(port);
+  /* relaxed, here and below: no other thread exists */
+  atomic_store_explicit(&port->late, 0, memory_order_relaxed);
+  atomic_store_explicit(&port->thread, 0, memory_order_relaxed);
+  port->is_deaf = err != 0;
+  if (err != 0) {
+    uvch__wake_mute(port->wake);
+    return err;
+  }
   uvch__wake_close(port->wake, on_old_wake_closed);
   port->wake = wake;
   port->is_reffed = 0;
@@ -654,10 +665,7 @@ int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain) {
   *chain = port->first;
   port->first = NULL;
   port->hand = NULL;
-  /* relaxed: no other thread exists */
   uvch__port_forget(port);
-  atomic_store_explicit(&port->late, 0, memory_order_relaxed);
-  atomic_store_explicit(&port->thread, 0, memory_order_relaxed);
   turn_idle_on(port);
   return 0;
 }

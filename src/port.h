@@ -77,6 +77,7 @@ struct uvch__port {
   unsigned char is_unused; /* since the last pass */
   unsigned char is_reffed;
   unsigned char is_let_go; /* by the loop, while it was pinned */
+  unsigned char is_deaf;   /* in a forked child that has not got what it needs: it delivers close callbacks only */
   unsigned char to_close;  /* libuv handles whose close callback is due */
   struct uvch__port* orphans;
 #ifdef UVCH__MISUSE
@@ -147,7 +148,7 @@ int uvch__port_runs_here(struct uvch__port* port);
 int uvch__port_owns(const struct uvch__port* port, const uv_handle_t* handle);
 
 /* uvch__port_refork: for a forked child: a new wake source, an empty ready list and FIFO; what was in them comes out as a chain,
- * whose tokens are the caller's to give out again or to drop. */
+ * whose tokens are the caller's to give out again or to drop. On an error it delivers nothing until it is called again. */
 int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain);
 
 /* uvch__port_forget: for a forked child: what is in the ready list is not, since its tokens are given out again. */

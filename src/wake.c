@@ -29,11 +29,12 @@ static void async_signal(struct uvch__wake* wake) {
   uv_async_send(&wake->u.async);
 }
 
-static void async_release(struct uvch__wake* wake) {
+/* libuv gives the child a descriptor of its own, and there is nothing to give back. */
+static void async_nothing(struct uvch__wake* wake) {
   (void) wake;
 }
 
-const struct uvch__wake_ops uvch__wake_async = {async_open, async_signal, async_release};
+const struct uvch__wake_ops uvch__wake_async = {async_open, async_signal, async_nothing, async_nothing};
 const struct uvch__wake_ops* uvch__wake_chosen;
 
 #ifdef __linux__
@@ -76,13 +77,18 @@ static void eventfd_signal(struct uvch__wake* wake) {
   while (n < 0 && errno == EINTR); /* EAGAIN: the count is at its end, so a wake-up is pending */
 }
 
+/* It waits for something that an eventfd never says: the handle stays active, so that its reference counts. */
+static void eventfd_mute(struct uvch__wake* wake) {
+  uv_poll_start(&wake->u.poll, UV_DISCONNECT, on_poll);
+}
+
 static void eventfd_release(struct uvch__wake* wake) {
   if (wake->fd >= 0)
     close(wake->fd);
   wake->fd = -1;
 }
 
-static const struct uvch__wake_ops wake_eventfd = {eventfd_open, eventfd_signal, eventfd_release};
+static const struct uvch__wake_ops wake_eventfd = {eventfd_open, eventfd_signal, eventfd_mute, eventfd_release};
 #endif
 
 static const struct uvch__wake_ops* choose(void) {
@@ -119,6 +125,10 @@ void uvch__wake_signal(struct uvch__wake* wake) {
 
   wake->ops->signal(wake);
   errno = saved;
+}
+
+void uvch__wake_mute(struct uvch__wake* wake) {
+  wake->ops->mute(wake);
 }
 
 static void on_close(uv_handle_t* handle) {

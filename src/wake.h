@@ -13,6 +13,7 @@ typedef void (*uvch__wake_cb)(struct uvch__wake* wake);
 struct uvch__wake_ops {
   int (*open)(struct uvch__wake* wake, uv_loop_t* loop);
   void (*signal)(struct uvch__wake* wake);
+  void (*mute)(struct uvch__wake* wake);
   void (*release)(struct uvch__wake* wake); /* twice does no harm */
 };
 
@@ -38,6 +39,9 @@ int uvch__wake_new(struct uvch__wake** wake, uv_loop_t* loop, uvch__wake_cb on_w
 
 /* uvch__wake_signal: on_wake will come. Any thread, signal handlers too; errno is kept. No memory barrier: see [H1]. */
 void uvch__wake_signal(struct uvch__wake* wake);
+
+/* uvch__wake_mute: in a forked child: leave to the parent what is signalled there. on_wake may still come. The loop's thread. */
+void uvch__wake_mute(struct uvch__wake* wake);
 
 /* uvch__wake_close: on_close comes from the loop, last. The loop's thread. */
 void uvch__wake_close(struct uvch__wake* wake, uvch__wake_cb on_close);
