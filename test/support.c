@@ -7,11 +7,13 @@
 #include "support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "wake.h"
@@ -37,9 +39,26 @@ static _Atomic(size_t) live_bytes;
 static _Atomic(size_t) peak_bytes;
 static _Atomic(size_t) largest;
 static _Atomic(size_t) calls;
+static _Atomic(size_t) calls_of_test;
 static _Atomic(size_t) failed;
 static _Atomic(size_t) fail_in;
 static _Atomic(bool) fail_on; /* that one and those after it */
+
+/* A sweep of tools/failing: which test this is, and which of its allocations fails. */
+static size_t sweep_test;
+static size_t sweep_fails;
+
+/* Others may wait for this thread now, for ever; not where the case's own thread is told: its next check ends the test. */
+static void sweep_note_failure(void) {
+  const struct itimerval patience = {.it_value = {.tv_usec = 300000}};
+
+  if (sweep_fails == 0 || support_thread_number() == (long) getpid()) {
+    return;
+  }
+  fprintf(stderr, "told %zu\n", sweep_test);
+  signal(SIGALRM, SIG_DFL);
+  setitimer(ITIMER_REAL, &patience, NULL);
+}
 
 static void raise_to(_Atomic(size_t) * most, size_t value) {
   size_t seen = atomic_load(most);
@@ -53,12 +72,14 @@ static bool fails(void) {
   size_t left = atomic_load(&fail_in);
 
   atomic_fetch_add(&calls, 1);
+  atomic_fetch_add(&calls_of_test, 1);
   while (left > 0 && !(left == 1 && atomic_load(&fail_on)) && !atomic_compare_exchange_weak(&fail_in, &left, left - 1)) {
   }
   if (left != 1) {
     return false;
   }
   atomic_fetch_add(&failed, 1);
+  sweep_note_failure();
   return true;
 }
 
@@ -500,6 +521,60 @@ size_t support_scale(size_t n) {
   return scaled > 1 ? (size_t) scaled : 1;
 }
 
+/* Sweeps. Each test is a process of its own; which one it is comes from memory that all of them share. */
+
+#define SWEEP_TESTS 65536
+
+static struct sweep {
+  size_t next;                   /* test */
+  size_t allocates[SWEEP_TESTS]; /* by test, counted by a sweep with UVCH_TEST_FAIL=0 */
+}* sweep;
+
+static void sweep_read(const char* path) {
+  FILE* file = fopen(path, "r");
+  size_t test;
+  size_t n;
+
+  while (file != NULL && fscanf(file, "%zu %zu", &test, &n) == 2)
+    if (test < SWEEP_TESTS)
+      sweep->allocates[test] = n;
+  if (file != NULL)
+    fclose(file);
+}
+
+static void sweep_init(void) {
+  const char* text = getenv("UVCH_TEST_FAIL");
+  const char* path = getenv("UVCH_TEST_FAIL_COUNTS");
+
+  if (text == NULL || path == NULL)
+    return;
+  sweep = mmap(NULL, sizeof(*sweep), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (sweep == MAP_FAILED) {
+    perror("mmap");
+    exit(EXIT_FAILURE);
+  }
+  sweep_fails = strtoul(text, NULL, 10);
+  sweep_read(path);
+}
+
+/* A test that allocates less has nothing new to tell. */
+static void sweep_set_up(void) {
+  sweep_test = sweep->next < SWEEP_TESTS ? sweep->next++ : 0;
+  if (sweep_fails > 0 && sweep_fails > sweep->allocates[sweep_test])
+    _exit(EXIT_SUCCESS);
+  atomic_store(&calls_of_test, 0);
+  support_alloc_fail(sweep_fails);
+}
+
+static void sweep_tear_down(void) {
+  int file = sweep_fails == 0 ? open(getenv("UVCH_TEST_FAIL_COUNTS"), O_WRONLY | O_CREAT | O_APPEND, 0666) : -1;
+
+  if (file < 0)
+    return;
+  dprintf(file, "%zu %zu\n", sweep_test, atomic_load(&calls_of_test));
+  close(file);
+}
+
 static size_t blocks_before;
 static int loops_before;
 
@@ -508,9 +583,13 @@ static void set_up(void) {
   support_alloc_mark();
   blocks_before = support_alloc_blocks();
   loops_before = open_loops;
+  if (sweep != NULL)
+    sweep_set_up();
 }
 
 static void tear_down(void) {
+  if (sweep != NULL)
+    sweep_tear_down();
   ck_assert_msg(support_alloc_blocks() == blocks_before, "%zu blocks with %zu bytes in all were not freed",
                 support_alloc_blocks() - blocks_before, support_alloc_bytes());
   ck_assert_msg(open_loops == loops_before, "a loop was not closed");
@@ -534,6 +613,7 @@ int support_main(Suite* suite) {
     fprintf(stderr, "uvch_replace_allocator failed\n");
     return EXIT_FAILURE;
   }
+  sweep_init();
   if (getenv("UVCH_TEST_WAKE") != NULL)
     uvch__wake_chosen = &uvch__wake_async;
   setenv("UVCH_DEBUG", "quiet", 0); /* tests make mistakes to see their codes */

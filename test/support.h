@@ -20,7 +20,10 @@
 
 /* Running. */
 
-/* support_main: run the suite as the environment asks (CK_FORK, CK_RUN_CASE, CK_VERBOSITY ...); the exit code of the program. */
+/* support_main: run the suite as the environment asks (CK_FORK, CK_RUN_CASE, CK_VERBOSITY ...); the exit code of the program.
+ *
+ * UVCH_TEST_FAIL=N with UVCH_TEST_FAIL_COUNTS=FILE: in each test the N-th allocation of the library fails, once. FILE says how many
+ * a test makes; with N = 0 it is written, see tools/failing. Each test must be a process of its own. */
 int support_main(Suite* suite);
 
 /* support_case: add a case to `suite`, with a time-out that fits the scale and the checks named above after each test. */
