@@ -50,7 +50,7 @@ static size_t sweep_fails;
 
 /* Others may wait for this thread now, for ever; not where the case's own thread is told: its next check ends the test. */
 static void sweep_note_failure(void) {
-  const struct itimerval patience = {.it_value = {.tv_usec = 300000}};
+  const struct itimerval patience = {.it_value = {.tv_usec = 150000}};
 
   if (sweep_fails == 0 || support_thread_number() == (long) getpid()) {
     return;
