@@ -91,7 +91,7 @@ struct uvch__hub {
   struct uvch__group* groups; /* linked by `next` */
   uint8_t slack;              /* bytes between the allocation and this */
   atomic_uchar closed;        /* no sender is left */
-  unsigned char reserved[14];
+  unsigned char reserved[UVCH__LINE - 5 * sizeof(void*) - 2 * sizeof(uint32_t) - 2];
 
   atomic_uint_least64_t tail;
   struct uvch__group* parked; /* groups that sleep: their tokens are here */

@@ -24,7 +24,7 @@
 #define BLOCK_DEAD ((size_t) 0xb10cdead)
 
 /* No test needs a block this large; refused here, since a sanitizer's allocator would end the program. */
-#define BLOCK_MAX ((size_t) 1 << 40)
+#define BLOCK_MAX ((size_t) (SIZE_MAX / 2 < UINT64_C(1) << 40 ? SIZE_MAX / 2 : UINT64_C(1) << 40))
 
 typedef union block_u {
   struct {

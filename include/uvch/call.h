@@ -55,7 +55,7 @@ struct uvch_call_s {
   uvch_call_cb cb;
   uvch_oneshot_sender_t* reply;
   void* oneshot;
-  void* timer[5];
+  uint64_t timer[5];
   void* reserved_call[1];
 };
 

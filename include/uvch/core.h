@@ -127,7 +127,7 @@ struct uvch_handle_s {
   void* port;           \
   void* queue[2];       \
   void* endpoint[3];    \
-  void* waiter[8];      \
+  uint64_t waiter[8];   \
   void* reserved[4];
 
 /* The base of every request. */
