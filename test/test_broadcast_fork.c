@@ -470,7 +470,7 @@ static void pair_send(pair_t* pair, size_t first, size_t count) {
 
 /* Whether everybody gets 0 ... `count` - 1 and the end. */
 static bool pair_ends(pair_t* pair, size_t count) {
-  uint64_t value;
+  size_t value;
   size_t i;
 
   pair->wrong += uvch_broadcast_sender_close(&pair->tx) != 0;
