@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# run.sh PREFIX: a C and a C++ program against the library that is installed there, shared and static, found by pkg-config alone.
+# run.sh PREFIX: a C and a C++ program against the library that is installed there, shared and static, found by pkg-config alone, and
+# in other standards of the languages.
 # One line for each check, "ok" or "not ok"; the exit code is 0 if all are ok.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -56,16 +57,22 @@ warnings="-Wall -Wextra -Wpedantic -Werror"
 cflags=$(pkg-config --cflags uvch)
 shared=$(pkg-config --libs uvch)
 static="-L$prefix/lib -Wl,-Bstatic -luvch -Wl,-Bdynamic $(pkg-config --libs libuv)"
-c="${CC:-cc} -std=gnu11 $warnings $cflags $here/consumer.c"
-cxx="${CXX:-c++} -std=c++17 -pthread $warnings $cflags $here/consumer.cc"
+c="${CC:-cc} $warnings $cflags $here/consumer.c"
+cxx="${CXX:-c++} -pthread $warnings $cflags $here/consumer.cc"
 
 # These are several words each.
 # shellcheck disable=SC2086
 {
-  consumer "C, shared" shared $c $shared
-  consumer "C, static" static $c $static
-  consumer "C++, shared" shared $cxx $shared
-  consumer "C++, static" static $cxx $static
+  consumer "C, shared" shared $c -std=gnu11 $shared
+  consumer "C, static" static $c -std=gnu11 $static
+  consumer "C++, shared" shared $cxx -std=c++17 $shared
+  consumer "C++, static" static $cxx -std=c++17 $static
+  for standard in c11 c17 c2x; do
+    consumer "$standard" shared $c -D_POSIX_C_SOURCE=200809L -std=$standard $shared
+  done
+  for standard in c++11 c++14 c++20; do
+    consumer "$standard" shared $cxx -std=$standard $shared
+  done
 }
 ok "a man page for every function" pages
 ok "one version in uvch.pc and version.h" one_version
