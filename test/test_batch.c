@@ -44,14 +44,16 @@ static void nap(void) {
   (void) nanosleep(&time, NULL);
 }
 
-/* Messages of any size: each byte follows from the message's number. */
+/* Messages of any size: each byte follows from the message's number; one of its size is the number. */
 
 #define MANY 6000 /* most messages in one call */
 
 static _Alignas(max_align_t) unsigned char outgoing[MANY * 100];
 static _Alignas(max_align_t) unsigned char incoming[MANY * 100 + 1];
 
-static unsigned char byte_of(uint64_t number, size_t place) {
+static unsigned char byte_of(uint64_t number, size_t place, size_t size) {
+  if (size == sizeof(number))
+    return ((const unsigned char*) &number)[place];
   return (unsigned char) (place < sizeof(number) ? number >> (8 * place) : number * 7 + place);
 }
 
@@ -61,7 +63,7 @@ static void write_items(unsigned char* items, size_t size, uint64_t number, size
 
   for (i = 0; i < count; i++)
     for (j = 0; j < size; j++)
-      items[i * size + j] = byte_of(number + i, j);
+      items[i * size + j] = byte_of(number + i, j, size);
 }
 
 static bool are_items(const void* first, size_t stride, size_t size, uint64_t number, size_t count) {
@@ -70,7 +72,7 @@ static bool are_items(const void* first, size_t stride, size_t size, uint64_t nu
 
   for (i = 0; i < count; i++)
     for (j = 0; j < size; j++)
-      if (((const unsigned char*) first)[i * stride + j] != byte_of(number + i, j))
+      if (((const unsigned char*) first)[i * stride + j] != byte_of(number + i, j, size))
         return false;
   return true;
 }
