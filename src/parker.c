@@ -69,12 +69,15 @@ struct uvch__parker* uvch__parker_get(struct uvch__parker_pool* pool) {
 
   while (p != NULL &&
          !atomic_compare_exchange_weak_explicit(&pool->top, &p, p->next, memory_order_acquire, memory_order_acquire)) {}
-  if (p == NULL) {
-    p = make(pool);
-    if (p == NULL)
-      return NULL;
-    uvch__hot_init(&p->hot);
-  }
+  return p != NULL ? begin(p, 2) : NULL;
+}
+
+struct uvch__parker* uvch__parker_make(struct uvch__parker_pool* pool) {
+  struct uvch__parker* p = make(pool);
+
+  if (p == NULL)
+    return NULL;
+  uvch__hot_init(&p->hot);
   return begin(p, 2);
 }
 

@@ -32,8 +32,10 @@ struct uvch__parker {
 struct uvch__parker* uvch__parker_new(void);
 void uvch__parker_ref(struct uvch__parker* p);
 
-/* uvch__parker_get: a parker with two references, nobody woken. The pool's lock is held. NULL: no memory. */
+/* uvch__parker_get: a parker of the pool's with two references, nobody woken. The pool's lock is held. NULL: there is none.
+ * uvch__parker_make: then a new one; not under a lock, since the allocator is the program's. NULL: no memory. */
 struct uvch__parker* uvch__parker_get(struct uvch__parker_pool* pool);
+struct uvch__parker* uvch__parker_make(struct uvch__parker_pool* pool);
 
 /* uvch__parker_unref: one reference less; the last one gives it back to its pool, whose owner is held by the caller, or frees it. */
 void uvch__parker_unref(struct uvch__parker* p);

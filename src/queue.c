@@ -212,7 +212,7 @@ struct uvch__parker* uvch__queue_parker(struct uvch__core* c, struct uvch__queue
   uv_mutex_lock(&q->lock);
   p = uvch__parker_get(&q->parkers);
   unlock_and_serve(c, q);
-  return p;
+  return p != NULL ? p : uvch__parker_make(&q->parkers);
 }
 
 /* Sets or clears WAITERS under the lock; setting fails once CLOSED. */
