@@ -47,7 +47,8 @@ static void set_flags(uvch_handle_t* handle, unsigned int flags) {
   int before = (handle->flags & (UVCH__ACTIVE | UVCH__REF)) == (UVCH__ACTIVE | UVCH__REF);
   int after = (flags & (UVCH__ACTIVE | UVCH__REF)) == (UVCH__ACTIVE | UVCH__REF);
 
-  (void) UVCH__USE(handle, 0);
+  if ((handle->flags & UVCH__CLOSING) == 0) /* else its port may be gone */
+    (void) UVCH__USE(handle, 0);
   uvch__flags_store(&handle->flags, flags);
   if (before != after && after)
     uvch__port_hold(handle->port);
