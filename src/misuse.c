@@ -2,8 +2,8 @@
  *
  * Misuse, see misuse.h.
  *
- * What is known of the program's objects: a tree of the handles and requests that live, and the last calls that closed something.
- * One lock for both, which is never held over anything else.
+ * What is known of the program's objects: a tree of the handles and requests that live, under a lock which is never held over
+ * anything else, and the last calls that closed something, without one.
  *
  * Edges:
  *   [M1] runs  stored and loaded relaxed: who sees that another thread is in the loop has made the mistake, whatever else it sees */
@@ -37,10 +37,10 @@ struct object {
 };
 
 struct call {
-  const void* object;
-  unsigned long thread;
-  const char* function;
-  const char* what;
+  atomic_uintptr_t object;
+  atomic_ulong thread;
+  _Atomic(const char*) function;
+  _Atomic(const char*) what;
 };
 
 struct uvch__guard {
@@ -52,10 +52,11 @@ struct uvch__guard {
 
 static uv_once_t once = UV_ONCE_INIT;
 static uv_mutex_t lock;
+static int has_lock;
 static uv_pid_t lock_of; /* the process */
 static void* objects;    /* of tsearch() */
 static struct call calls[CALLS];
-static unsigned int next_call;
+static atomic_uint next_call;
 static unsigned int messages;
 static atomic_uintptr_t threads[THREADS]; /* as debuggers name them, by number */
 
@@ -68,22 +69,33 @@ static void* thread_of(unsigned long number) {
   return (void*) atomic_load_explicit(&threads[number % THREADS], memory_order_relaxed); /* relaxed: as above */
 }
 
+/* Without it mistakes are told less surely. */
 static void make_lock(void) {
-  if (uv_mutex_init(&lock) != 0)
-    abort();
+  has_lock = uv_mutex_init(&lock) == 0;
   lock_of = uv_os_getpid();
 }
 
 /* In a forked child another thread may have had it, for ever. */
+static void take_lock_over(void) {
+  if (!has_lock || uv_mutex_trylock(&lock) != 0) {
+    make_lock();
+    return;
+  }
+  uv_mutex_unlock(&lock);
+  lock_of = uv_os_getpid();
+}
+
 static void enter(void) {
   uv_once(&once, make_lock);
   if (lock_of != uv_os_getpid())
-    make_lock();
-  uv_mutex_lock(&lock);
+    take_lock_over();
+  if (has_lock)
+    uv_mutex_lock(&lock);
 }
 
 static void leave(void) {
-  uv_mutex_unlock(&lock);
+  if (has_lock)
+    uv_mutex_unlock(&lock);
 }
 
 /* Telling. */
@@ -118,15 +130,19 @@ static void tell(const char* function, int code, const void* object, const char*
   fprintf(stderr, "; here is thread %lu (%p)\n", self, thread_of(self));
 }
 
+/* relaxed, all of it: one that is just written down by another thread may be told wrongly */
 static void tell_last_call(const void* object) {
+  unsigned int last = atomic_load_explicit(&next_call, memory_order_relaxed);
   unsigned int i;
 
-  for (i = 0; i < CALLS; i++) {
-    const struct call* c = &calls[(next_call - 1 - i) % CALLS];
-    if (c->object == object) {
-      fprintf(stderr, "uvch:   it was %s by %s on thread %lu (%p)\n", c->what, c->function, c->thread, thread_of(c->thread));
-      return;
-    }
+  for (i = 1; i <= CALLS; i++) {
+    struct call* c = &calls[(last - i) % CALLS];
+    unsigned long thread = atomic_load_explicit(&c->thread, memory_order_relaxed);
+    if (atomic_load_explicit(&c->object, memory_order_relaxed) != (uintptr_t) object)
+      continue;
+    fprintf(stderr, "uvch:   it was %s by %s on thread %lu (%p)\n", atomic_load_explicit(&c->what, memory_order_relaxed),
+            atomic_load_explicit(&c->function, memory_order_relaxed), thread, thread_of(thread));
+    return;
   }
 }
 
@@ -148,10 +164,15 @@ int uvch__mistake(const char* function, int code, const void* object, const char
   return mistake_with(function, code, object, mistake, 0);
 }
 
+/* Without the lock: it is called wherever something is closed, in signal handlers of tests, too. relaxed: see above */
 void uvch__did(const char* function, const void* object, const char* what) {
-  enter();
-  calls[next_call++ % CALLS] = (struct call){object, uvch__thread_self(), function, what};
-  leave();
+  struct call* c = &calls[atomic_fetch_add_explicit(&next_call, 1, memory_order_relaxed) % CALLS];
+
+  atomic_store_explicit(&c->object, 0, memory_order_relaxed);
+  atomic_store_explicit(&c->thread, uvch__thread_self(), memory_order_relaxed);
+  atomic_store_explicit(&c->function, function, memory_order_relaxed);
+  atomic_store_explicit(&c->what, what, memory_order_relaxed);
+  atomic_store_explicit(&c->object, (uintptr_t) object, memory_order_relaxed);
 }
 
 /* Threads and processes. */

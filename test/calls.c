@@ -656,10 +656,14 @@ static size_t descriptors(void) {
 }
 
 void settle(void) {
+  uvch_mpsc_receiver_t rx;
+  uvch_mpsc_sender_t tx;
   uv_loop_t loop;
 
   support_loop_init(&loop);
-  ck_assert_int_eq(uvch_loop_configure(&loop, UVCH_LOOP_HOT_MAX, 0), 0);
+  ck_assert_int_eq(uvch_mpsc_init(&loop, &rx, &tx, sizeof(uint64_t), CAPACITY), 0);
+  support_drop_sender(&tx);
+  support_close(&rx);
   support_loop_end(&loop);
 }
 
