@@ -58,3 +58,18 @@ s/uvch__bgroup_note(g);/if (!steps_has(STEPS_GOT_ON_IS_NOT_NOTED)) &/
 
 # broadcast_recv.c
 s/return is_closed ? UV_EOF/return is_closed || (steps_has(STEPS_TAKE_SEES_END_LATE) \&\& uvch__hub_is_closed(g->group.hub)) ? UV_EOF/
+
+# Memory orders.
+/^void uvch__ring_put/,/^}/s/\(uvch__slot_number(p), \)memory_order_release/\1steps_order(STEPS_SLOT_IS_RELAXED, memory_order_release)/
+/^static void store_words(/,/^}/s/memory_order_release/steps_order(STEPS_WORDS_ARE_RELAXED, &)/
+/^static inline enum uvch__found uvch__ring_read(/,/^}/{
+  /number = /s/memory_order_acquire/steps_order(STEPS_NUMBER_IS_RELAXED, &)/
+  /to\[/s/memory_order_acquire/steps_order(STEPS_COPY_IS_RELAXED, &)/
+}
+/^void uvch__bgroup_settle(/,/^}/s/memory_order_seq_cst/(steps_has(STEPS_WAITS_IS_ACQ_REL) ? memory_order_acq_rel : &)/
+/^int uvch__bwait(/,/^}/s/memory_order_seq_cst/(steps_has(STEPS_WAITS_IS_ACQ_REL) ? memory_order_release : &)/
+/^void uvch__node_unref(/,/^}/s/memory_order_acq_rel/(steps_has(STEPS_NODE_UNREF_IS_RELEASE) ? memory_order_release : &)/
+/^void uvch__group_unref(/,/^}/s/memory_order_acq_rel/(steps_has(STEPS_GROUP_UNREF_IS_RELEASE) ? memory_order_release : &)/
+/^static inline void uvch__lock(/,/^}/s/memory_order_acquire/steps_order(STEPS_LOCK_IS_RELAXED, &)/
+/^static inline void uvch__unlock(/,/^}/s/memory_order_release/steps_order(STEPS_UNLOCK_IS_RELAXED, &)/
+s/\(h->closed, 1, \)memory_order_release/\1steps_order(STEPS_CLOSED_IS_RELAXED, memory_order_release)/

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "fakes.h"
 
-#include "alloc.h"
 #include "handle.h"
-#include "parker.h"
-#include "queue.h"
 #include "registry.h"
-#include "request.h"
-#include "sleep.h"
 
 /* Ports. The list of what others push is `chain`, that of what the loop has collected is the port's own. */
 
@@ -286,44 +281,6 @@ void fake_abandon(int loop) {
   uvch__spares_close(&port->spares);
 }
 
-/* Parkers. One that may not wait for ever gives up at any step before it is woken. */
-
-enum { EMPTY, WOKEN };
-
-struct uvch__parker* uvch__parker_new(void) {
-  struct uvch__parker* p = uvch__calloc(1, sizeof *p);
-
-  p->state = EMPTY;
-  p->refs = 1;
-  return p;
-}
-
-void uvch__parker_ref(struct uvch__parker* p) {
-  atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
-}
-
-void uvch__parker_unref(struct uvch__parker* p) {
-  if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)
-    uvch__free(p);
-}
-
-void uvch__parker_wake(struct uvch__parker* p) {
-  steps_expect(atomic_exchange_explicit(&p->state, WOKEN, memory_order_acq_rel) == EMPTY);
-}
-
-static int is_woken(void* p) {
-  return ((struct uvch__parker*) p)->state == WOKEN;
-}
-
-int uvch__parker_wait(struct uvch__parker* p, uint64_t deadline) {
-  steps_wait(&p->state, STEPS_READ, __func__, deadline == UINT64_MAX ? is_woken : NULL, p);
-  return is_woken(p) ? 0 : UV_ETIMEDOUT;
-}
-
-uint64_t uvch__parker_deadline(uint64_t timeout) {
-  return timeout;
-}
-
 /* A timer. */
 
 static struct uvch__timer* timer;
@@ -350,141 +307,6 @@ int fake_fire(void) {
   return t != NULL;
 }
 
-/* The channel. */
-
-struct uvch__core fake_channel;
-const uvch_mpsc_sender_t fake_sender = {&fake_channel};
-static struct fake_message place;
-static int has_message;
-static int is_full;
-static int is_over;
-static struct uvch__waiter* waiting;
-static int held;
-static int senders;
-
-void fake_channel_set_full(int full) {
-  is_full = full;
-}
-
-void uvch__core_ref(struct uvch__core* c) {
-  steps_expect(c == &fake_channel);
-  held++;
-}
-
-void uvch__core_unref(struct uvch__core* c) {
-  steps_expect(c == &fake_channel && held > 0);
-  held--;
-}
-
-int uvch__strong_get(struct uvch__core* c) {
-  steps_expect(c == &fake_channel);
-  senders++;
-  return 0;
-}
-
-void uvch__strong_put(struct uvch__core* c) {
-  steps_expect(c == &fake_channel && senders > 0);
-  senders--;
-}
-
-int uvch__check_send(const uvch_mpsc_sender_t* tx, const void* items, size_t count, struct uvch__core** c) {
-  (void) items;
-  (void) count;
-  *c = tx->core;
-  return 0;
-}
-
-static void put(const void* item) {
-  steps_expect(!has_message);
-  memcpy(&place, item, sizeof place);
-  has_message = 1;
-}
-
-int uvch__try_send(struct uvch__core* c, const void* item) {
-  steps_at(&c->word, STEPS_WRITE, __func__);
-  if (is_full)
-    return UV_EAGAIN;
-  put(item);
-  return 0;
-}
-
-int uvch_mpsc_send_wait(const uvch_mpsc_sender_t* tx, const void* item) {
-  return uvch__try_send(tx->core, item);
-}
-
-int uvch_mpsc_send_timedwait(const uvch_mpsc_sender_t* tx, const void* item, uint64_t timeout) {
-  (void) timeout;
-  return uvch__try_send(tx->core, item);
-}
-
-int uvch__may_sleep(struct uvch__core* c) {
-  (void) c;
-  return 0;
-}
-
-struct uvch__queue* uvch__queue_get(struct uvch__core* c) {
-  return (struct uvch__queue*) (void*) c; /* any address */
-}
-
-int uvch__queue_wait(struct uvch__core* c, struct uvch__queue* q, struct uvch__waiter* waiter) {
-  (void) q;
-  steps_at(&c->word, STEPS_WRITE, __func__);
-  waiter->state = UVCH__QUEUED;
-  waiting = waiter;
-  return 0;
-}
-
-int uvch__queue_cancel(struct uvch__core* c, struct uvch__waiter* waiter) {
-  steps_at(&c->word, STEPS_WRITE, __func__);
-  if (waiter->state != UVCH__QUEUED)
-    return 0;
-  waiter->state = UVCH__IDLE;
-  waiting = NULL;
-  return 1;
-}
-
-static int is_waiting_or_over(void* arg) {
-  (void) arg;
-  return waiting != NULL || is_over;
-}
-
-int fake_serve(enum fake_serve how) {
-  struct uvch__waiter* waiter;
-
-  steps_wait(&fake_channel.word, STEPS_WRITE, __func__, is_waiting_or_over, NULL);
-  waiter = waiting;
-  if (waiter == NULL)
-    return 0;
-  waiting = NULL;
-  waiter->state = UVCH__MOVING;
-  steps_at(&fake_channel.word, STEPS_WRITE, __func__);
-  if (how == FAKE_MOVE_IN)
-    put(waiter->item);
-  steps_at(&waiter->status, STEPS_WRITE, __func__);
-  waiter->status = how == FAKE_MOVE_IN ? 0 : UV_EPIPE;
-  waiter->tell(waiter, &fake_channel);
-  return 1;
-}
-
-static int has_message_or_is_over(void* arg) {
-  (void) arg;
-  return has_message || is_over;
-}
-
-int fake_take(struct fake_message* message) {
-  steps_wait(&fake_channel.word, STEPS_WRITE, __func__, has_message_or_is_over, NULL);
-  if (!has_message)
-    return 0;
-  *message = place;
-  has_message = 0;
-  return 1;
-}
-
-void fake_no_more(void) {
-  steps_at(&fake_channel.word, STEPS_WRITE, __func__);
-  is_over = 1;
-}
-
 /* All of it. */
 
 void fakes_set_up(int has_pool) {
@@ -506,9 +328,6 @@ void fakes_set_up(int has_pool) {
   fake_budget = 1000;
   fake_on_post = NULL;
   timer = NULL;
-  fake_channel.item_size = sizeof(struct fake_message);
-  has_message = is_full = is_over = held = senders = 0;
-  waiting = NULL;
 }
 
 void fakes_check(void) {
@@ -520,13 +339,11 @@ void fakes_check(void) {
     steps_expect((ports[i].alive == 0 && ports[i].live == 0) || is_dead[i]);
     steps_expect(ports[i].refs == 1 && ports[i].pins == 0);
   }
-  steps_expect(timer == NULL && waiting == NULL && held == 0 && senders == 0);
+  steps_expect(timer == NULL);
   steps_expect(steps_blocks() == 0);
 }
 
 /* What handle.c knows of and nothing here uses. */
-const struct uvch__handle_ops uvch__mpsc_handle = {NULL, NULL, NULL};
-
 int uvch__registry_owns(const uv_handle_t* handle) {
   (void) handle;
   return 0;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the sources under test stand on, made small enough to go through: loops, parkers, a timer, an mpsc channel of one place.
- * Each has the contract of the real one in as few steps as it can; the real ones have models and tests of their own. */
+ * What the sources under test stand on, made small enough to go through: loops and a timer here, parkers in fake_parker.c, an
+ * mpsc channel of one place in fake_channel.h. Each has the contract of the real one in as few steps as it can; the real ones have
+ * models and tests of their own. */
 #ifndef UVCH_TEST_MODEL_FAKES_H
 #define UVCH_TEST_MODEL_FAKES_H
 
 #include <uvch.h>
 
-#include "core.h"
 #include "port.h"
 
 #define FAKE_LOOPS 3
@@ -42,28 +42,5 @@ void fake_abandon(int loop);
 
 /* fake_fire: the time of the only timer is over. 0: it does not run. */
 int fake_fire(void);
-
-/* The channel. What is put in lies in its only place. */
-
-struct fake_message {
-  uint64_t what;
-  uvch_oneshot_sender_t reply;
-};
-
-enum fake_serve { FAKE_MOVE_IN, FAKE_CLOSE };
-
-extern struct uvch__core fake_channel;
-extern const uvch_mpsc_sender_t fake_sender;
-
-/* fake_channel_set_full: whether a message has to wait. fake_serve: somebody makes room for who waits, or closes the channel. 0:
- * nobody waits, nor will. */
-void fake_channel_set_full(int is_full);
-int fake_serve(enum fake_serve how);
-
-/* fake_take: waits for a message; 0: there is none, and will be none. */
-int fake_take(struct fake_message* message);
-
-/* fake_no_more: nobody puts a message in any more. */
-void fake_no_more(void);
 
 #endif

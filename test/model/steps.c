@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * The scheduler of the steps, and their memory. */
-#include "steps.h"
+#undef _FORTIFY_SOURCE /* it takes going to another stack for a mistake */
+#include "memory.h"
 
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,14 +17,16 @@
 #define OUTSIDE (-1)
 #define DEPTH_MAX 1024
 #define STACK_SIZE ((size_t) 256 * 1024)
-#define BLOCKS_MAX 128
 #define CLASSES_MAX 65536
+#define FREED 0xdd /* no address has that in all its bytes */
 #define DIGITS "0123456789"
 
 /* Running an actor. */
 
 struct actor {
-  ucontext_t context;
+  jmp_buf context;
+  jmp_buf top; /* where it begins anew */
+  int has_top;
   const volatile void* where;
   const char* who;
   int (*is_ready)(void* arg);
@@ -32,6 +36,7 @@ struct actor {
   int has_failed_weakly;
   int holds;  /* mutexes */
   int before; /* its last step; an index of `past` */
+  uint64_t time;
 };
 
 /* A choice that was made, and, if it is one between actors, what is left of it. Sets are masks. */
@@ -48,6 +53,7 @@ struct past {
   const volatile void* where;
   const char* who;
   enum steps_kind kind;
+  int stale; /* how many stores ago */
   int actor;
   int choice; /* that let it go */
   int seen
@@ -60,12 +66,14 @@ static struct steps_report own_report;
 static struct steps_report* report = &own_report;
 static struct actor actors[STEPS_ACTORS];
 static int count;
-static int current = OUTSIDE;
+int steps_current = OUTSIDE;
 static int is_starting;
 static int is_cut; /* by the reduction: the rest was run already, in another order */
 static int how;
 static int is_quiet;
-static ucontext_t outside;
+static jmp_buf outside;
+static int is_choosing;
+static int preemptions_left;
 static void* stacks[STEPS_ACTORS];
 
 static struct choice path[DEPTH_MAX];
@@ -84,39 +92,64 @@ static size_t page_size;
 static int pages_used;
 static int pages_lost;
 static struct {
+  size_t size;
   char is_freed;
   char is_library;
-} blocks[BLOCKS_MAX];
+} blocks[STEPS_BLOCKS];
 static int library_blocks;
 
 /* Which block; -1: none. */
-static int block_of(const volatile void* p) {
+int steps_block_of(const volatile void* p) {
   uintptr_t offset = (uintptr_t) p - (uintptr_t) pages;
 
-  return pages != NULL && offset < BLOCKS_MAX * page_size ? (int) (offset / page_size) : -1;
+  return pages != NULL && offset < STEPS_BLOCKS * page_size ? (int) (offset / page_size) : -1;
+}
+
+size_t steps_block_offset(const volatile void* where) {
+  return ((uintptr_t) where - (uintptr_t) pages) % page_size;
+}
+
+const void* steps_pages(size_t* size) {
+  *size = STEPS_BLOCKS * page_size;
+  return pages;
+}
+
+const void* steps_stack(int actor, size_t* size) {
+  *size = STACK_SIZE;
+  return stacks[actor];
 }
 
 void* steps_calloc(size_t size) {
   char* p = pages + (size_t) pages_used * page_size;
 
   steps_expect(size <= page_size);
-  steps_expect(pages_used < BLOCKS_MAX);
+  steps_expect(pages_used < STEPS_BLOCKS);
   blocks[pages_used].is_freed = 0;
   blocks[pages_used].is_library = 0;
+  blocks[pages_used].size = size;
+  races_allocate(pages_used);
   pages_used++;
   memset(p, 0, size);
   return p;
 }
 
-void steps_free(void* ptr) {
-  int block = block_of(ptr);
+static void free_block(void* ptr, const void* pc) {
+  int block = steps_block_of(ptr);
 
   steps_expect(block >= 0);
   steps_expect(!blocks[block].is_freed);
+  races_free(block, ptr, blocks[block].size, pc);
   blocks[block].is_freed = 1;
+  memset(ptr, FREED, blocks[block].size);
+  if (races_are_told)
+    return; /* who touches it is found out anyway, and this takes time */
   pages_lost = 1;
   if (mprotect(pages + (size_t) block * page_size, page_size, PROT_NONE) != 0)
     abort();
+}
+
+void steps_free(void* ptr) {
+  free_block(ptr, __builtin_return_address(0));
 }
 
 int steps_blocks(void) {
@@ -126,7 +159,7 @@ int steps_blocks(void) {
 static void reset_memory(void) {
   if (pages == NULL) {
     page_size = (size_t) sysconf(_SC_PAGESIZE);
-    pages = mmap(NULL, BLOCKS_MAX * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pages = mmap(NULL, STEPS_BLOCKS * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED)
       abort();
   }
@@ -142,7 +175,7 @@ void* uvch__malloc(size_t size) {
   void* p = steps_calloc(size);
 
   steps_expect(steps_holds() == 0);
-  blocks[block_of(p)].is_library = 1;
+  blocks[steps_block_of(p)].is_library = 1;
   library_blocks++;
   return p;
 }
@@ -155,9 +188,9 @@ void uvch__free(void* ptr) {
   if (ptr == NULL)
     return;
   steps_expect(steps_holds() == 0);
-  steps_at(ptr, STEPS_FREE, __func__);
-  steps_expect(block_of(ptr) >= 0 && blocks[block_of(ptr)].is_library);
-  steps_free(ptr);
+  steps_step(ptr, STEPS_FREE, __func__);
+  steps_expect(steps_block_of(ptr) >= 0 && blocks[steps_block_of(ptr)].is_library);
+  free_block(ptr, __builtin_return_address(0));
   library_blocks--;
 }
 
@@ -169,12 +202,15 @@ static void print_past(void) {
 
   for (i = 0; i < past_count; i++) {
     const struct past* p = &past[i];
-    int block = block_of(p->where);
+    int block = steps_block_of(p->where);
     fprintf(stderr, "  actor %d  %-6s in %-24s", p->actor, kinds[p->kind], p->who);
     if (block >= 0)
-      fprintf(stderr, " block %d + %zu\n", block, (size_t) ((uintptr_t) p->where % page_size));
+      fprintf(stderr, " block %d + %zu", block, steps_block_offset(p->where));
     else
-      fprintf(stderr, " %p\n", (void*) (uintptr_t) p->where);
+      fprintf(stderr, " %p", (void*) (uintptr_t) p->where);
+    if (p->stale > 0)
+      fprintf(stderr, ", %d stores ago", p->stale);
+    putc('\n', stderr);
   }
 }
 
@@ -189,7 +225,7 @@ _Noreturn void steps_fail(const char* file, int line, const char* what) {
   snprintf(report->failure, sizeof report->failure, "%s:%d: %s", file, line, what);
   if (!is_quiet) {
     print_past();
-    fprintf(stderr, "%s: %s\nseen by actor %d; again with UVCH_STEPS='%s:%d:", program->name, report->failure, current,
+    fprintf(stderr, "%s: %s\nseen by actor %d; again with UVCH_STEPS='%s:%d:", program->name, report->failure, steps_current,
             program->name, how);
     print_choices();
     fprintf(stderr, "'\n");
@@ -199,7 +235,7 @@ _Noreturn void steps_fail(const char* file, int line, const char* what) {
 
 static void on_fault(int signal, siginfo_t* info, void* context) {
   char what[64];
-  int block = block_of(info->si_addr);
+  int block = steps_block_of(info->si_addr);
 
   (void) context;
   snprintf(what, sizeof what, "signal %d", signal);
@@ -221,7 +257,7 @@ static int is_ready(const struct actor* a) {
 /* Whether two steps may change places with nobody noticing. */
 static int is_apart(const volatile void* a, enum steps_kind a_kind, const volatile void* b, enum steps_kind b_kind) {
   if (a_kind == STEPS_FREE || b_kind == STEPS_FREE)
-    return block_of(a) < 0 || block_of(a) != block_of(b);
+    return steps_block_of(a) < 0 || steps_block_of(a) != steps_block_of(b);
   return a != b || (a_kind == b_kind && (a_kind == STEPS_READ || a_kind == STEPS_COUNT));
 }
 
@@ -229,8 +265,10 @@ static unsigned int ready_now(void) {
   unsigned int ready = 0;
   int i;
 
+  is_choosing = 1;
   for (i = 0; i < count; i++)
     ready |= is_ready(&actors[i]) ? 1u << i : 0;
+  is_choosing = 0;
   return ready;
 }
 
@@ -243,8 +281,8 @@ static struct choice* next_choice(void) {
 static int first_of(unsigned int set) {
   int i = 0;
 
-  if (current != OUTSIDE && (set & 1u << current) != 0)
-    return current;
+  if (steps_current != OUTSIDE && (set & 1u << steps_current) != 0)
+    return steps_current;
   while ((set & 1u << i) == 0)
     i++;
   return i;
@@ -274,12 +312,16 @@ static unsigned int still_asleep(const struct choice* at) {
 static int pick(void) {
   struct choice* at;
   unsigned int ready;
+  int can_go_on;
 
   if (all_are_done())
     return OUTSIDE;
   ready = ready_now();
   if (ready == 0)
     steps_fail(__FILE__, __LINE__, "everybody waits for ever");
+  can_go_on = steps_current != OUTSIDE && (ready & 1u << steps_current) != 0;
+  if (can_go_on && preemptions_left == 0)
+    ready = 1u << steps_current;
   at = next_choice();
   if (depth > known) {
     *at = (struct choice){.ready = (unsigned char) ready, .asleep = (unsigned char) (asleep & ready)};
@@ -296,13 +338,15 @@ static int pick(void) {
   steps_expect((ready & 1u << at->taken) != 0);
   if ((how & STEPS_REDUCED) != 0)
     asleep = still_asleep(at);
+  if (can_go_on && at->taken != steps_current)
+    preemptions_left--;
   return at->taken;
 }
 
 int steps_choose(int n) {
   struct choice* at;
 
-  if (current == OUTSIDE)
+  if (steps_current == OUTSIDE)
     return 0;
   at = next_choice();
   if (depth > known) {
@@ -339,16 +383,16 @@ static int advance(void) {
 
 /* Going on. */
 
-static ucontext_t* context_of(int actor) {
-  return actor == OUTSIDE ? &outside : &actors[actor].context;
+static void* context_of(int actor) {
+  return actor == OUTSIDE ? outside : actors[actor].context;
 }
 
 static void go_to(int next) {
-  int self = current;
+  int self = steps_current;
 
-  current = next;
-  if (next != self && swapcontext(context_of(self), context_of(next)) != 0)
-    abort();
+  steps_current = next;
+  if (next != self && _setjmp(context_of(self)) == 0)
+    _longjmp(context_of(next), 1);
 }
 
 static void hand_over(void) {
@@ -450,12 +494,12 @@ static void reduce(struct past* now, int before, int had_to_wait) {
   now->seen[now->actor] = (int) (now - past) + 1;
 }
 
-void steps_wait(const volatile void* where, enum steps_kind kind, const char* who, int (*ready)(void* arg), void* arg) {
+static void step(const volatile void* where, enum steps_kind kind, const char* who, int (*ready)(void* arg), void* arg) {
   struct actor* a;
 
-  if (current == OUTSIDE)
+  if (steps_current == OUTSIDE)
     return;
-  a = &actors[current];
+  a = &actors[steps_current];
   a->where = where;
   a->kind = kind;
   a->who = who;
@@ -463,32 +507,54 @@ void steps_wait(const volatile void* where, enum steps_kind kind, const char* wh
   a->arg = arg;
   hand_over();
   steps_expect(past_count < DEPTH_MAX);
-  past[past_count] = (struct past){.where = where, .who = who, .kind = kind, .actor = current, .choice = last};
+  past[past_count] = (struct past){.where = where, .who = who, .kind = kind, .actor = steps_current, .choice = last};
   a->is_ready = NULL;
   if ((how & STEPS_REDUCED) != 0)
     reduce(&past[past_count], a->before, ready != NULL && kind != STEPS_LOCK);
   a->before = past_count++;
 }
 
+void steps_step(const volatile void* where, enum steps_kind kind, const char* who) {
+  step(where, kind, who, NULL, NULL);
+}
+
 void steps_at(const volatile void* where, enum steps_kind kind, const char* who) {
-  steps_wait(where, kind, who, NULL, NULL);
+  step(where, kind, who, NULL, NULL);
+  if (steps_current != OUTSIDE)
+    memory_step(where, kind, who);
+}
+
+/* What it has waited for is asked once more, so that it is known to come before. */
+void steps_wait(const volatile void* where, enum steps_kind kind, const char* who, int (*ready)(void* arg), void* arg) {
+  step(where, kind, who, ready, arg);
+  if (steps_current == OUTSIDE)
+    return;
+  memory_step(where, kind, who);
+  if (ready != NULL)
+    (void) ready(arg);
+}
+
+void steps_is_stale(int by) {
+  past[past_count - 1].stale = by;
 }
 
 int steps_self(void) {
-  return current;
+  return steps_current;
+}
+
+int steps_is_done(int actor) {
+  if (actors[actor].is_done && steps_current != OUTSIDE && !is_choosing)
+    memory_join(actor);
+  return actors[actor].is_done;
 }
 
 int steps_others_are_done(int actor) {
   int i;
 
   for (i = 0; i < count; i++)
-    if (i != actor && !actors[i].is_done)
+    if (i != actor && !steps_is_done(i))
       return 0;
   return 1;
-}
-
-int steps_is_done(int actor) {
-  return actors[actor].is_done;
 }
 
 /* Mutexes: who holds one, plus 2; 0: nobody. */
@@ -516,23 +582,39 @@ static int is_free(void* mutex) {
 }
 
 static void count_holds(int n) {
-  if (current != OUTSIDE)
-    actors[current].holds += n;
+  if (steps_current != OUTSIDE)
+    actors[steps_current].holds += n;
 }
 
 void steps_lock(uv_mutex_t* mutex, const char* who) {
   steps_wait(mutex, STEPS_LOCK, who, is_free, mutex);
   steps_expect(is_free(mutex));
-  *owner_of(mutex) = current + 2;
+  *owner_of(mutex) = steps_current + 2;
   count_holds(1);
+}
+
+int steps_trylock(uv_mutex_t* mutex, const char* who) {
+  steps_step(mutex, STEPS_WRITE, who);
+  if (!is_free(mutex)) {
+    if (steps_current != OUTSIDE)
+      memory_pass(mutex, STEPS_READ, who);
+    return UV_EBUSY;
+  }
+  if (steps_current != OUTSIDE)
+    memory_step(mutex, STEPS_WRITE, who);
+  *owner_of(mutex) = steps_current + 2;
+  count_holds(1);
+  return 0;
 }
 
 void steps_unlock(uv_mutex_t* mutex, const char* who) {
   steps_at(mutex, STEPS_UNLOCK, who);
-  steps_expect(*owner_of(mutex) == current + 2);
+  steps_expect(*owner_of(mutex) == steps_current + 2);
   *owner_of(mutex) = 0;
   count_holds(-1);
-  steps_at(after_owner(mutex), STEPS_READ, who);
+  steps_step(after_owner(mutex), STEPS_READ, who);
+  if (steps_current != OUTSIDE)
+    memory_pass(after_owner(mutex), STEPS_READ, who);
   steps_expect(*after_owner(mutex) == 0);
 }
 
@@ -566,6 +648,26 @@ void steps_cond_wait(uv_cond_t* cond, uv_mutex_t* mutex, const char* who) {
   steps_lock(mutex, who);
 }
 
+int steps_cond_timedwait(uv_cond_t* cond, uv_mutex_t* mutex, uint64_t timeout, const char* who) {
+  int is_late;
+
+  cond_of(cond)->waiting++;
+  steps_unlock(mutex, who);
+  steps_at(cond, STEPS_WRITE, who);
+  is_late = !is_signalled(cond);
+  cond_of(cond)->waiting--;
+  if (is_late)
+    actors[steps_current].time += timeout;
+  else
+    cond_of(cond)->signalled--;
+  steps_lock(mutex, who);
+  return is_late ? UV_ETIMEDOUT : 0;
+}
+
+uint64_t steps_hrtime(void) {
+  return steps_current != OUTSIDE ? actors[steps_current].time : 0;
+}
+
 void steps_cond_signal(uv_cond_t* cond, const char* who) {
   steps_at(cond, STEPS_WRITE, who);
   if (cond_of(cond)->signalled < cond_of(cond)->waiting)
@@ -573,21 +675,24 @@ void steps_cond_signal(uv_cond_t* cond, const char* who) {
 }
 
 int steps_holds(void) {
-  return current != OUTSIDE ? actors[current].holds : 0;
+  return steps_current != OUTSIDE ? actors[steps_current].holds : 0;
 }
 
 int steps_weak_fails(void) {
-  if (current == OUTSIDE || (how & STEPS_WEAK << current) == 0 || actors[current].has_failed_weakly || !steps_choose(2))
+  if (steps_current == OUTSIDE || (how & STEPS_WEAK << steps_current) == 0 || actors[steps_current].has_failed_weakly ||
+      !steps_choose(2))
     return 0;
-  actors[current].has_failed_weakly = 1;
+  actors[steps_current].has_failed_weakly = 1;
   return 1;
 }
 
 static void actor_main(void) {
-  program->actors[current]();
-  actors[current].is_done = 1;
+  actors[steps_current].has_top = 1;
+  (void) _setjmp(actors[steps_current].top);
+  program->actors[steps_current]();
+  actors[steps_current].is_done = 1;
   hand_over();
-  abort(); /* nobody comes back here */
+  abort(); /* nobody comes back here, but to the top */
 }
 
 /* Sequences. */
@@ -598,14 +703,27 @@ static void make_stacks(void) {
   for (i = 0; i < STEPS_ACTORS; i++) {
     if (stacks[i] == NULL)
       stacks[i] = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (stacks[i] == MAP_FAILED || getcontext(&actors[i].context) != 0)
+    if (stacks[i] == MAP_FAILED)
       abort();
-    actors[i].context.uc_stack.ss_sp = stacks[i];
-    actors[i].context.uc_stack.ss_size = STACK_SIZE;
-    actors[i].context.uc_link = NULL;
   }
 }
 
+static void begin_actor(int i) {
+  ucontext_t context;
+
+  if (actors[i].has_top)
+    _longjmp(actors[i].top, 1);
+  if (getcontext(&context) != 0)
+    abort();
+  context.uc_stack.ss_sp = stacks[i];
+  context.uc_stack.ss_size = STACK_SIZE;
+  context.uc_link = NULL;
+  makecontext(&context, actor_main, 0);
+  setcontext(&context);
+  abort();
+}
+
+/* Up to its first step. */
 static void start(int i) {
   struct actor* a = &actors[i];
 
@@ -614,8 +732,10 @@ static void start(int i) {
   a->is_ready = NULL;
   a->holds = 0;
   a->before = -1;
-  makecontext(&a->context, actor_main, 0);
-  go_to(i); /* up to its first step */
+  a->time = 0;
+  steps_current = i;
+  if (_setjmp(outside) == 0)
+    begin_actor(i);
 }
 
 static uint64_t mix(uint64_t x) {
@@ -662,7 +782,10 @@ static void run_once(void) {
   asleep = 0;
   past_count = 0;
   is_cut = 0;
+  preemptions_left = report->preemptions;
   reset_memory();
+  memory_begin(how / STEPS_STALE % STEPS_STALE_MAX);
+  races_begin();
   program->set_up();
   is_starting = 1;
   for (i = 0; i < count; i++)
@@ -688,6 +811,8 @@ static void begin(const struct steps_program* p, int run_how) {
   make_stacks();
   program = p;
   how = run_how;
+  report->preemptions = how / STEPS_AT_MOST(0) % STEPS_AT_MOST_MAX - 1;
+  steps_expect(report->preemptions < 0 || (how & STEPS_REDUCED) == 0);
   for (count = 0; count < STEPS_ACTORS && p->actors[count] != NULL; count++) {}
   known = 0;
   memset(classes, 0, sizeof classes);

@@ -7,18 +7,12 @@
  * is in one place; all memory is given back once; nobody waits. And each of the bugs that broadcast_bugs.sed puts into the sources
  * is found.
  *
- * A failure prints the choices that led to it; UVCH_STEPS set to that runs them again and prints every step. */
-#include <check.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+ * For a failure, or one program alone: see runner.h. */
 #include "broadcast.h"
 #include "handle.h"
 #include "hot.h"
 #include "fakes.h"
+#include "runner.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define SOME_TIME 5
@@ -36,6 +30,7 @@ enum steps_bug steps_bug;
 static int variant;
 
 /* Those handles are not in these programs. */
+const struct uvch__handle_ops uvch__mpsc_handle = {NULL, NULL, NULL};
 const struct uvch__handle_ops uvch__oneshot_handle = {NULL, NULL, NULL};
 const struct uvch__handle_ops uvch__watch_handle = {NULL, NULL, NULL};
 
@@ -126,14 +121,14 @@ static void on_drop(void* item, void* arg) {
   struct message* m = item;
 
   steps_expect(arg == &w && steps_holds() == 0);
-  steps_at(item, STEPS_READ, __func__);
+  steps_plain(item, sizeof(struct message), STEPS_READ, __func__);
   expect_whole(m);
   w.drops[m->what]++;
 }
 
 static int on_copy(void* copy, const void* item, void* arg) {
   steps_expect(arg == &w && steps_holds() == 0);
-  steps_at(item, STEPS_READ, __func__);
+  steps_plain(item, sizeof(struct message), STEPS_READ, __func__);
   *(struct message*) copy = *(const struct message*) item;
   return 0;
 }
@@ -370,7 +365,7 @@ static void note(struct reader* r, int status, const void* item) {
 static void on_message(uvch_broadcast_receiver_t* rx, int status, const void* item) {
   steps_expect(steps_holds() == 0 && (item != NULL) == (status == 0));
   if (item != NULL && has_nodes())
-    steps_at(item, STEPS_READ, __func__);
+    steps_plain(item, sizeof(struct message), STEPS_READ, __func__);
   note(reader_of(rx), status, item);
 }
 
@@ -455,7 +450,7 @@ static void on_messages(uvch_broadcast_receiver_t* rx, int status, const void* f
   for (i = 0; i < count; i++) {
     const char* item = (const char*) first + i * stride;
     if (count == 1 && has_nodes())
-      steps_at(item, STEPS_READ, __func__);
+      steps_plain(item, sizeof(struct message), STEPS_READ, __func__);
     note_message(r, (const struct message*) (const void*) item, count - i);
   }
 }
@@ -922,7 +917,7 @@ static void make_lock(void) {
 static void locks(void) {
   (uvch__lock)(&lock);
   steps_expect(inside++ == 0);
-  steps_at(&inside, STEPS_WRITE, __func__);
+  steps_plain(&inside, sizeof inside, STEPS_WRITE, __func__);
   steps_expect(--inside == 0);
   entered++;
   (uvch__unlock)(&lock);
@@ -1188,27 +1183,11 @@ static const struct steps_program programs[] = {
     {"a lock of three", make_lock, {locks, locks, locks}, check_lock, 2},
 };
 
-/* Running them, each in a process of its own. */
+/* Running them. */
 
-static struct steps_report* report;
-
-static int run_in_child(const struct steps_program* program, enum steps_bug bug, int how) {
-  pid_t child;
-  int status = 0;
-
-  fflush(stdout);
-  child = fork();
-  ck_assert_int_ge(child, 0);
-  if (child == 0) {
-    variant = how / STEPS_OWN;
-    steps_bug = bug;
-    if (bug != STEPS_NO_BUG)
-      steps_be_quiet();
-    steps_run(program, how, report);
-    _exit(0);
-  }
-  ck_assert_int_eq(waitpid(child, &status, 0), child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+static void prepare(const struct steps_program* program, int how) {
+  (void) program;
+  variant = how / STEPS_OWN;
 }
 
 /* A lock's sleepers take each other's signals, so those programs go the longer way. */
@@ -1216,38 +1195,26 @@ static int how_of(const struct steps_program* program) {
   return program->set_up == make_lock ? STEPS_REDUCED : STEPS_REDUCED | STEPS_SHORT;
 }
 
-/* Long ones are not run with two places, and not with nodes. The last way is the first once more, with weak compare-exchanges of
- * the second actor that fail for no reason. */
-static int ways_of(const struct steps_program* program) {
-  return program->is_long ? VARIANTS >> program->is_long : VARIANTS + 1;
+/* Long ones are not run with two places, and not with nodes. The last ways are the first once more, with weak compare-exchanges of
+ * the second actor that fail for no reason, and with a stale load. */
+static int ways_of(const struct steps_program* program, enum steps_bug bug) {
+  (void) bug;
+  return program->is_long ? VARIANTS >> program->is_long : VARIANTS + 2;
 }
 
-static int how_in(const struct steps_program* program, int way) {
-  return how_of(program) + (way < VARIANTS ? way * STEPS_OWN : STEPS_WEAK << SECOND);
+/* Those that need a load of an older value to be found. */
+static int is_of_orders(enum steps_bug bug) {
+  return bug >= STEPS_SLOT_IS_RELAXED && bug <= STEPS_WAITS_IS_ACQ_REL;
 }
 
-START_TEST(every_sequence_comes_out_right) {
-  const struct steps_program* program = &programs[_i];
-  unsigned long long before = 0;
-  int i;
+static int how_in(const struct steps_program* program, enum steps_bug bug, int way) {
+  static const int once_more[] = {STEPS_WEAK << SECOND, STEPS_STALE};
+  int how = how_of(program) | steps_stale(is_of_orders(bug));
 
-  memset(report, 0, sizeof *report);
-  printf("%s:", program->name);
-  for (i = 0; i < ways_of(program); i++) {
-    ck_assert_msg(run_in_child(program, STEPS_NO_BUG, how_in(program, i)) == 0, "%s: %s", program->name, report->failure);
-    printf(" %llu", (unsigned long long) report->sequences - before);
-    before = report->sequences;
-  }
-  printf("\n");
-  ck_assert_uint_gt(report->sequences, 0);
+  return how | (way < VARIANTS ? way * STEPS_OWN : once_more[way - VARIANTS]);
 }
-END_TEST
 
-static const struct {
-  enum steps_bug bug;
-  const char* name;
-  const char* program;
-} bugs[] = {
+static const struct steps_wrong bugs[] = {
     {STEPS_PARK_IGNORES_TAIL, "a group parks without a look at the tail", "send, recv"},
     {STEPS_PARK_IGNORES_TAIL, "so does a thread", "send, recv_wait"},
     {STEPS_PARK_IGNORES_END, "or without a look at the end", "close the sender, recv"},
@@ -1288,67 +1255,33 @@ static const struct {
     {STEPS_CORE_UNREF_BY_STORE, "so are cores", "last ends"},
     {STEPS_POST_BROADCAST_BY_STORE, "a post by a load and a store", "send, recv_timedwait, attach, recv"},
     {STEPS_LOCK_SLEEPS_AS_TAKEN, "a sleeper at a lock does not leave word for the next", "a lock of three"},
+    {STEPS_NODE_UNREF_IS_RELEASE, "who frees a node does not acquire what the others did", "send, try_recv of two groups"},
+    {STEPS_GROUP_UNREF_IS_RELEASE, "nor who frees a group", "send, recv_timedwait, close"},
+    {STEPS_LOCK_IS_RELAXED, "a lock does not acquire", "a lock of three"},
+    {STEPS_UNLOCK_IS_RELAXED, "an unlock does not release", "a lock of three"},
+    {STEPS_SLOT_IS_RELAXED, "the number of a slot is not published after the message", "send three times, try_recv"},
+    {STEPS_WORDS_ARE_RELAXED, "the message is not published after the number", "send three times, try_recv"},
+    {STEPS_NUMBER_IS_RELAXED, "a reader does not acquire the number", "send three times, try_recv"},
+    {STEPS_COPY_IS_RELAXED, "a reader does not acquire the message before it looks at the number again",
+     "send three times, try_recv"},
+    {STEPS_CLOSED_IS_RELAXED, "the end is not published after the last message", "send and close the sender, try_recv"},
+    {STEPS_WAITS_IS_ACQ_REL, "who waits for room does not see it, and the group does not see who waits", "send_wait, recv"},
 };
 
-static const struct steps_program* program_named(const char* name) {
-  size_t i;
-
-  for (i = 0; i < COUNT(programs); i++)
-    if (strcmp(programs[i].name, name) == 0)
-      return &programs[i];
-  return NULL;
-}
-
-START_TEST(every_bug_is_found) {
-  const struct steps_program* program = program_named(bugs[_i].program);
-  int found = 0;
-  int i;
-
-  ck_assert_ptr_nonnull(program);
-  memset(report, 0, sizeof *report);
-  for (i = 0; i < ways_of(program) && !found; i++)
-    found = run_in_child(program, bugs[_i].bug, how_in(program, i)) == 1;
-  ck_assert_msg(found, "%s: not found by '%s'", bugs[_i].name, bugs[_i].program);
-  printf("found, %5llu sequences were right: %s\n", (unsigned long long) report->sequences, bugs[_i].name);
-}
-END_TEST
-
-/* 'program:how:choices', as a failure prints it. */
-static int replay(char* what) {
-  char* how = strchr(what, ':');
-  char* choices = how != NULL ? strchr(how + 1, ':') : NULL;
-  const struct steps_program* program;
-
-  if (choices == NULL)
-    return EXIT_FAILURE;
-  *how = 0;
-  program = program_named(what);
-  if (program == NULL)
-    return EXIT_FAILURE;
-  variant = atoi(how + 1) / STEPS_OWN;
-  steps_replay(program, atoi(how + 1), choices + 1);
-  return EXIT_SUCCESS;
-}
-
 int main(void) {
-  char* choices = getenv("UVCH_STEPS");
-  Suite* suite = suite_create("broadcast_steps");
-  TCase* tcase = tcase_create("every interleaving");
-  SRunner* runner = srunner_create(suite);
-  int bad;
+  static const struct steps_suite suite = {
+      .name = "broadcast_steps",
+      .legend =
+          "Sequences: in slots and with nodes, of one place, then of two; then with a weak compare-exchange that fails; then\n"
+          "with a stale load",
+      .programs = programs,
+      .program_count = COUNT(programs),
+      .bugs = bugs,
+      .bug_count = COUNT(bugs),
+      .ways = ways_of,
+      .how = how_in,
+      .prepare = prepare,
+  };
 
-  if (choices != NULL)
-    return replay(choices);
-  report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (report == MAP_FAILED)
-    return EXIT_FAILURE;
-  tcase_set_timeout(tcase, 300);
-  puts("Sequences: in slots and with nodes, of one place, then of two; then with a weak compare-exchange that fails");
-  tcase_add_loop_test(tcase, every_sequence_comes_out_right, 0, (int) COUNT(programs));
-  tcase_add_loop_test(tcase, every_bug_is_found, 0, (int) COUNT(bugs));
-  suite_add_tcase(suite, tcase);
-  srunner_run_all(runner, CK_ENV);
-  bad = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return steps_main(&suite);
 }

@@ -3,18 +3,14 @@
  * Every interleaving of what two or three threads do with a oneshot or a call, on the real sources, see steps.h. Each program is
  * run with and without a drop function, with and without a pool of spare cores, and with weak compare-exchanges that fail for no
  * reason. After each sequence: one outcome, every value once, the token in one place, all memory given back once, and nobody
- * waits. And each of the bugs of steps.h, put into the sources, is found.
+ * waits. And each of the bugs that oneshot_bugs.sed puts into the sources is found.
  *
- * A failure prints the choices that led to it; UVCH_STEPS set to that runs them again and prints every step. */
-#include <check.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+ * For a failure, or one program alone: see runner.h. */
 #include "handle.h"
+#include "fake_channel.h"
 #include "fakes.h"
+#include "oneshot.h"
+#include "runner.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define FIRST UINT64_C(0x1111)
@@ -36,22 +32,6 @@ const struct uvch__handle_ops uvch__watch_handle = {NULL, NULL, NULL};
 int steps_is_torn(const char* who) {
   return steps_is(STEPS_LET_GO_BY_STORE, who, "uvch__oneshot_let_go") || steps_is(STEPS_POST_BY_STORE, who, "uvch__post") ||
          steps_is(STEPS_TELL_BY_STORE, who, "move") || steps_is(STEPS_GIVE_BY_STORE, who, "uvch__spares_give");
-}
-
-void steps_bend(const char* who, void* word, void* seen) {
-  atomic_uint_least32_t* state = word;
-  uint32_t* before = seen;
-
-  if (steps_is(STEPS_SEND_LEAVES_PARK, who, "finish"))
-    *state |= *before & UVCH__IN_PARK;
-  if (steps_is(STEPS_SHUTDOWN_LEAVES_PARK, who, "uvch__oneshot_shut")) {
-    *state |= *before & UVCH__IN_PARK;
-    *before &= ~UVCH__IN_PARK;
-  }
-  if (steps_is(STEPS_SHUTDOWN_TELLS_NOBODY, who, "uvch__oneshot_shut"))
-    *before &= ~UVCH__WATCHED;
-  if (steps_is(STEPS_TAKES_TOKEN_FOR_GRANTED, who, "uvch__oneshot_unpark"))
-    *before |= UVCH__IN_PARK;
 }
 
 /* What a sequence has come to. */
@@ -90,6 +70,7 @@ static void set_up_world(void) {
   for (i = 0; i < FAKE_LOOPS; i++)
     w.told[i] = NONE;
   fakes_set_up((variant & WITH_POOL) != 0);
+  fake_channel_set_up();
 }
 
 static void set_up_oneshot(uv_loop_t* loop) {
@@ -527,7 +508,7 @@ static void watches_and_loses_its_loop(void) {
 
 static int all_are_told(void* arg) {
   (void) arg;
-  return w.told[SENDER] != NONE && w.told[WATCHER] != NONE;
+  return steps_is_done(SENDER) && w.told[WATCHER] != NONE;
 }
 
 static void watches_first(void) {
@@ -571,6 +552,7 @@ static void check_outcome(void) {
     steps_expect(delivered == 1);
   if (w.sent == 0)
     steps_expect(w.outcome != UV_EOF && (w.drops == 0 || w.dropped_by == RECEIVER));
+  fake_channel_check();
   fakes_check();
 }
 
@@ -587,6 +569,7 @@ static void check_sent(void) {
 
 static void check_late(void) {
   steps_expect(w.sent == UV_EPIPE && w.drops == 0);
+  fake_channel_check();
   fakes_check();
 }
 
@@ -714,6 +697,7 @@ static void check_call(void) {
   steps_expect(w.drops == (w.sent == 1));
   if (w.sent != NONE)
     steps_expect(w.is_sent);
+  fake_channel_check();
   fakes_check();
 }
 
@@ -722,17 +706,20 @@ static void check_lost_call(void) {
     steps_expect((w.outcome == 0) + w.drops == 1 || !w.can_drop);
   else
     steps_expect(w.outcome == NONE && w.drops == (w.sent == 1));
+  fake_channel_check();
   fakes_check();
 }
 
 static void check_call_on_a_thread(void) {
   steps_expect((w.sent == 0) == (w.outcome == 0));
+  fake_channel_check();
   fakes_check();
 }
 
 static void check_refused(void) {
   steps_expect(w.outcome == UV_EPIPE || w.outcome == UV_ECANCELED);
   steps_expect(!w.is_sent && w.sent == NONE);
+  fake_channel_check();
   fakes_check();
 }
 
@@ -838,62 +825,53 @@ static const struct steps_program programs[] = {
     {"call that waits for room, no room comes, cancel", set_up_full, {calls_and_cancels, closes_the_channel}, check_refused, 1},
 };
 
-/* Running them, each in a process of its own. */
+/* Running them. */
 
-static struct steps_report* report;
-
-/* The bits of a variant are the program's own. */
-static int run_in_child(const struct steps_program* program, enum steps_bug bug, int how) {
-  pid_t child;
-  int status = 0;
-
-  fflush(stdout);
-  child = fork();
-  ck_assert_int_ge(child, 0);
-  if (child == 0) {
-    variant = how / STEPS_OWN;
-    steps_bug = bug;
-    if (bug != STEPS_NO_BUG)
-      steps_be_quiet();
-    steps_run(program, how, report);
-    _exit(0);
-  }
-  ck_assert_int_eq(waitpid(child, &status, 0), child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+static void prepare(const struct steps_program* program, int how) {
+  (void) program;
+  variant = how / STEPS_OWN;
 }
 
 static int variants_of(const struct steps_program* program) {
   return program->is_long > 1 ? WITH_POOL : VARIANTS;
 }
 
-/* How many sequences. */
-static uint64_t run(const struct steps_program* program, int how) {
-  int i;
+static int actors_of(const struct steps_program* program) {
+  int n = 0;
 
-  memset(report, 0, sizeof *report);
-  for (i = 0; i < variants_of(program); i++)
-    ck_assert_msg(run_in_child(program, STEPS_NO_BUG, how + i * STEPS_OWN) == 0, "%s: %s", program->name, report->failure);
-  ck_assert_uint_gt(report->sequences, 0);
-  return report->sequences;
+  while (n < STEPS_ACTORS && program->actors[n] != NULL)
+    n++;
+  return n;
 }
 
-START_TEST(every_sequence_has_one_outcome) {
-  const struct steps_program* program = &programs[_i];
-  uint64_t all = run(program, program->is_long ? STEPS_REDUCED : 0);
-  uint64_t weak = 0;
-  int i;
+/* After the variants: the first one once more, with loads that may be stale; all of them, with weak compare-exchanges of each
+ * actor that fail for no reason. */
+static int ways_of(const struct steps_program* program, enum steps_bug bug) {
+  int variants = variants_of(program);
 
-  for (i = 0; program->is_long < 2 && i < STEPS_ACTORS && program->actors[i] != NULL; i++)
-    weak += run(program, STEPS_REDUCED | STEPS_WEAK << i);
-  printf("%8llu%c %8llu  %s\n", (unsigned long long) all, program->is_long ? '*' : ' ', (unsigned long long) weak, program->name);
+  if (bug != STEPS_NO_BUG)
+    return variants;
+  return variants + 1 + (program->is_long < 2 ? actors_of(program) * variants : 0);
 }
-END_TEST
 
-static const struct {
-  enum steps_bug bug;
-  const char* name;
-  const char* program;
-} bugs[] = {
+static int how_stale(const struct steps_program* program) {
+  int stale = steps_stale(program->is_long < 2);
+
+  return stale != 0 ? STEPS_REDUCED | stale : -1;
+}
+
+static int how_in(const struct steps_program* program, enum steps_bug bug, int way) {
+  int variants = variants_of(program);
+
+  if (way < variants)
+    return way * STEPS_OWN + (program->is_long || bug != STEPS_NO_BUG ? STEPS_REDUCED : 0);
+  if (way == variants)
+    return how_stale(program);
+  way -= variants + 1;
+  return way % variants * STEPS_OWN + STEPS_REDUCED + (STEPS_WEAK << way / variants);
+}
+
+static const struct steps_wrong bugs[] = {
     {STEPS_SEND_LEAVES_PARK, "a send sets VALUE and does not take PARKED", "send, recv and close"},
     {STEPS_SHUTDOWN_LEAVES_PARK, "a shutdown does not take the park", "send, recv, shutdown"},
     {STEPS_CLOSE_IGNORES_VALUE, "a close does not look at VALUE", "send, close"},
@@ -914,30 +892,15 @@ static const struct {
     {STEPS_REPLY_IGNORES_SENDING, "a reply takes the park while its message is SENDING",
      "reply, call that waits for room, cancel"},
     {STEPS_SENT_DOES_NOT_LOOK, "who moved the message in does not look for the reply", "reply, call that waits for room, cancel"},
+    {STEPS_SEND_IS_RELAXED, "a send does not publish what it wrote", "send, shutdown, try_recv"},
+    {STEPS_LOAD_IS_RELAXED, "a receiver finds the value, and does not acquire it", "send, shutdown, try_recv"},
+    {STEPS_LET_GO_IS_RELEASE, "who frees a core does not acquire what the others did", "send, close"},
+    {STEPS_POST_IS_RELAXED, "a post does not publish", "send, recv_timedwait, attach, recv"},
+    {STEPS_GIVE_IS_RELAXED, "a core is given back, and not published", "two senders are late, another one"},
+    {STEPS_FIRST_IS_RELAXED, "a watcher is found, and not acquired", "closed on two loops, close"},
+    {STEPS_WATCH_IS_RELAXED, "a watcher waits, and is not published", "closed on two loops, close"},
+    {STEPS_WATCHER_UNREF_IS_RELEASE, "who frees a watcher does not acquire", "closed and send, close"},
 };
-
-static const struct steps_program* program_named(const char* name) {
-  size_t i;
-
-  for (i = 0; i < COUNT(programs); i++)
-    if (strcmp(programs[i].name, name) == 0)
-      return &programs[i];
-  return NULL;
-}
-
-START_TEST(every_bug_is_found) {
-  const struct steps_program* program = program_named(bugs[_i].program);
-  int how = STEPS_REDUCED;
-  int found = 0;
-
-  ck_assert_ptr_nonnull(program);
-  memset(report, 0, sizeof *report);
-  for (; how < variants_of(program) * STEPS_OWN && !found; how += STEPS_OWN)
-    found = run_in_child(program, bugs[_i].bug, how) == 1;
-  ck_assert_msg(found, "%s: not found by '%s'", bugs[_i].name, bugs[_i].program);
-  printf("found, %5llu sequences were right: %s\n", (unsigned long long) report->sequences, bugs[_i].name);
-}
-END_TEST
 
 /* The reduction: of three actors that take a few steps at a few places, made up by chance. In every other program each of them
  * holds a lock for a while; in the rest one of them may wait. */
@@ -1021,43 +984,25 @@ START_TEST(the_reduction_runs_one_of_each_class) {
 }
 END_TEST
 
-/* 'program:how:choices', as a failure prints it. */
-static int replay(char* what) {
-  char* how = strchr(what, ':');
-  char* choices = how != NULL ? strchr(how + 1, ':') : NULL;
-  const struct steps_program* program;
-
-  if (choices == NULL)
-    return EXIT_FAILURE;
-  *how = 0;
-  program = program_named(what);
-  if (program == NULL)
-    return EXIT_FAILURE;
-  variant = atoi(how + 1) / STEPS_OWN;
-  steps_replay(program, atoi(how + 1), choices + 1);
-  return EXIT_SUCCESS;
+static void add_the_reduction(TCase* tcase) {
+  tcase_add_loop_test(tcase, the_reduction_runs_one_of_each_class, 0, MADE_UP);
 }
 
 int main(void) {
-  char* choices = getenv("UVCH_STEPS");
-  Suite* suite = suite_create("oneshot_steps");
-  TCase* tcase = tcase_create("every interleaving");
-  SRunner* runner = srunner_create(suite);
-  int bad;
+  static const struct steps_suite suite = {
+      .name = "oneshot_steps",
+      .legend =
+          "Sequences: with neither, with a drop function, with a pool, with both; then with a stale load; then with a weak\n"
+          "compare-exchange of each actor that fails. Of long programs some for all",
+      .programs = programs,
+      .program_count = COUNT(programs),
+      .bugs = bugs,
+      .bug_count = COUNT(bugs),
+      .ways = ways_of,
+      .how = how_in,
+      .prepare = prepare,
+      .more = add_the_reduction,
+  };
 
-  if (choices != NULL)
-    return replay(choices);
-  report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (report == MAP_FAILED)
-    return EXIT_FAILURE;
-  tcase_set_timeout(tcase, 300);
-  puts("Sequences; * some for all; then with a weak compare-exchange that fails, some for all");
-  tcase_add_loop_test(tcase, the_reduction_runs_one_of_each_class, 0, MADE_UP);
-  tcase_add_loop_test(tcase, every_sequence_has_one_outcome, 0, (int) COUNT(programs));
-  tcase_add_loop_test(tcase, every_bug_is_found, 0, (int) COUNT(bugs));
-  suite_add_tcase(suite, tcase);
-  srunner_run_all(runner, CK_ENV);
-  bad = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return steps_main(&suite);
 }

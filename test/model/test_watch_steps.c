@@ -7,17 +7,11 @@
  * the token of a group is in one place; all memory is given back once; nobody waits. And each of the bugs that watch_bugs.sed puts
  * into the sources is found.
  *
- * A failure prints the choices that led to it; UVCH_STEPS set to that runs them again and prints every step. */
-#include <check.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+ * For a failure, or one program alone: see runner.h. */
 #include "handle.h"
 #include "hot.h"
 #include "fakes.h"
+#include "runner.h"
 #include "watch.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -42,6 +36,7 @@ static int variant;
 static int has_end; /* see ENDS */
 
 /* Those handles are not in these programs. */
+const struct uvch__handle_ops uvch__mpsc_handle = {NULL, NULL, NULL};
 const struct uvch__handle_ops uvch__oneshot_handle = {NULL, NULL, NULL};
 const struct uvch__handle_ops uvch__broadcast_handle = {NULL, NULL, NULL};
 
@@ -251,14 +246,14 @@ static void expect_held(int i) {
 
   if (h->at == NULL)
     return;
-  steps_at(h->at, STEPS_READ, __func__);
+  steps_plain(h->at, SMALL, STEPS_READ, __func__);
   steps_expect(memcmp(h->at, &h->is, SMALL) == 0);
   steps_expect(!has_functions() || w.owners[h->is.id] == CHANNELS);
 }
 
 static void hold(int i, const struct value* v) {
   steps_expect(v != NULL);
-  steps_at(v, STEPS_READ, __func__);
+  steps_plain(v, SMALL, STEPS_READ, __func__);
   expect_whole(v);
   w.holds[i].at = v;
   set(&w.holds[i].is, v);
@@ -282,7 +277,7 @@ static void on_drop(void* item, void* arg) {
   struct value* v = item;
 
   steps_expect(arg == &w && steps_holds() == 0);
-  steps_at(item, STEPS_READ, __func__);
+  steps_plain(item, SMALL, STEPS_READ, __func__);
   expect_whole(v);
   expect_not_held(v->id);
   steps_expect(w.owners[v->id] == CHANNELS);
@@ -294,7 +289,7 @@ static int on_copy(void* to, const void* from, void* arg) {
   struct value copy;
 
   steps_expect(arg == &w && steps_holds() == 0);
-  steps_at(from, STEPS_READ, __func__);
+  steps_plain(from, SMALL, STEPS_READ, __func__);
   expect_whole(v);
   steps_expect(w.owners[v->id] == CHANNELS);
   copy = make(v->what, v->from, new_id(CHANNELS));
@@ -479,7 +474,7 @@ static void expect_still(const void* value) {
 
   if (v == NULL)
     return;
-  steps_at(value, STEPS_READ, __func__);
+  steps_plain(value, SMALL, STEPS_READ, __func__);
   expect_whole(v);
   steps_expect(!has_functions() || w.owners[v->id] == CHANNELS);
 }
@@ -494,7 +489,7 @@ static void on_value(uvch_watch_receiver_t* rx, int status, const void* value) {
     return;
   }
   note_seen(r);
-  steps_at(value, STEPS_READ, __func__);
+  steps_plain(value, SMALL, STEPS_READ, __func__);
   expect_whole(value);
   note_version(((const struct value*) value)->what, r->at);
   r->values++;
@@ -1019,7 +1014,7 @@ static int change(void* value, void* arg) {
   struct value is;
 
   steps_expect(steps_holds() == 0 && ++c->runs <= 8);
-  steps_at(value, STEPS_READ, __func__);
+  steps_plain(value, SMALL, STEPS_READ, __func__);
   expect_whole(v);
   steps_expect(!has_functions() || w.owners[v->id] == CHANNELS);
   c->from = v->what;
@@ -1116,7 +1111,7 @@ static int is_wanted(const void* value, void* arg) {
   const struct value* v = value;
 
   steps_expect(arg == &w && steps_holds() == 0);
-  steps_at(value, STEPS_READ, __func__);
+  steps_plain(value, SMALL, STEPS_READ, __func__);
   expect_whole(v);
   steps_expect(v->what != w.tested);
   w.tested = v->what;
@@ -1630,66 +1625,32 @@ static const struct steps_program programs[] = {
     {"closed_timedwait, close, subscribe", one_more_may_come, {closes_and_another_comes, sleeps_a_while}, check_all, 0},
 };
 
-/* Running them, each in a process of its own. */
+/* Running them. */
 
-static struct steps_report* report;
-
-static int run_in_child(const struct steps_program* program, enum steps_bug bug, int how) {
-  pid_t child;
-  int status = 0;
-
-  fflush(stdout);
-  child = fork();
-  ck_assert_int_ge(child, 0);
-  if (child == 0) {
-    variant = how / STEPS_OWN;
-    has_end = (program->is_long & ENDS) != 0;
-    steps_bug = bug;
-    if (bug != STEPS_NO_BUG)
-      steps_be_quiet();
-    steps_run(program, how, report);
-    _exit(0);
-  }
-  ck_assert_int_eq(waitpid(child, &status, 0), child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+static void prepare(const struct steps_program* program, int how) {
+  variant = how / STEPS_OWN;
+  has_end = (program->is_long & ENDS) != 0;
 }
 
 /* The last way is the first once more, with weak compare-exchanges of the second actor that fail for no reason, which only those
  * have who post a thread. */
-static int ways_of(const struct steps_program* program) {
+static int ways_of(const struct steps_program* program, enum steps_bug bug) {
   int has_weak = program->set_up == on_a_thread || program->set_up == on_two_threads || program->set_up == on_a_thread_and_a_loop;
 
-  return (program->is_long & LONG) != 0 ? 1 : VARIANTS + has_weak;
+  (void) bug;
+  return (program->is_long & LONG) != 0 ? 1 : VARIANTS + 1 + has_weak;
 }
 
-static int how_in(const struct steps_program* program, int way) {
+static int how_in(const struct steps_program* program, enum steps_bug bug, int way) {
+  static const int once_more[] = {STEPS_STALE, STEPS_WEAK << SECOND};
+
+  (void) bug;
   if ((program->is_long & LONG) != 0)
     way = ONLY_BYTES;
-  return (STEPS_REDUCED | STEPS_SHORT) + (way < VARIANTS ? way * STEPS_OWN : STEPS_WEAK << SECOND);
+  return STEPS_REDUCED | STEPS_SHORT | steps_stale(0) | (way < VARIANTS ? way * STEPS_OWN : once_more[way - VARIANTS]);
 }
 
-START_TEST(every_sequence_comes_out_right) {
-  const struct steps_program* program = &programs[_i];
-  unsigned long long before = 0;
-  int i;
-
-  memset(report, 0, sizeof *report);
-  printf("%s:", program->name);
-  for (i = 0; i < ways_of(program); i++) {
-    ck_assert_msg(run_in_child(program, STEPS_NO_BUG, how_in(program, i)) == 0, "%s: %s", program->name, report->failure);
-    printf(" %llu", (unsigned long long) report->sequences - before);
-    before = report->sequences;
-  }
-  printf("\n");
-  ck_assert_uint_gt(report->sequences, 0);
-}
-END_TEST
-
-static const struct {
-  enum steps_bug bug;
-  const char* name;
-  const char* program;
-} bugs[] = {
+static const struct steps_wrong bugs[] = {
     {STEPS_SEND_WAKES_NOBODY, "a send does not take who is parked", "send, start"},
     {STEPS_SEND_WAKES_NOBODY, "not even a thread", "send, changed_wait"},
     {STEPS_END_WAKES_NOBODY, "nor does the last close of a sender", "close the sender, start"},
@@ -1741,66 +1702,20 @@ static const struct {
     {STEPS_POST_BROADCAST_BY_STORE, "a post by a load and a store", "send, changed_timedwait, attach, start"},
 };
 
-static const struct steps_program* program_named(const char* name) {
-  size_t i;
-
-  for (i = 0; i < COUNT(programs); i++)
-    if (strcmp(programs[i].name, name) == 0)
-      return &programs[i];
-  return NULL;
-}
-
-START_TEST(every_bug_is_found) {
-  const struct steps_program* program = program_named(bugs[_i].program);
-  int found = 0;
-  int i;
-
-  ck_assert_ptr_nonnull(program);
-  memset(report, 0, sizeof *report);
-  for (i = 0; i < ways_of(program) && !found; i++)
-    found = run_in_child(program, bugs[_i].bug, how_in(program, i)) == 1;
-  ck_assert_msg(found, "%s: not found by '%s'", bugs[_i].name, bugs[_i].program);
-  printf("found, %5llu sequences were right: %s\n", (unsigned long long) report->sequences, bugs[_i].name);
-}
-END_TEST
-
-/* 'program:how:choices', as a failure prints it. */
-static int replay(char* what) {
-  char* how = strchr(what, ':');
-  char* choices = how != NULL ? strchr(how + 1, ':') : NULL;
-  const struct steps_program* program;
-
-  if (choices == NULL)
-    return EXIT_FAILURE;
-  *how = 0;
-  program = program_named(what);
-  if (program == NULL)
-    return EXIT_FAILURE;
-  variant = atoi(how + 1) / STEPS_OWN;
-  has_end = (program->is_long & ENDS) != 0;
-  steps_replay(program, atoi(how + 1), choices + 1);
-  return EXIT_SUCCESS;
-}
-
 int main(void) {
-  char* choices = getenv("UVCH_STEPS");
-  Suite* suite = suite_create("watch_steps");
-  TCase* tcase = tcase_create("every interleaving");
-  SRunner* runner = srunner_create(suite);
-  int bad;
+  static const struct steps_suite suite = {
+      .name = "watch_steps",
+      .legend =
+          "Sequences: of values that own things, of bytes, of many; then with a stale load; then with a weak compare-exchange\n"
+          "that fails",
+      .programs = programs,
+      .program_count = COUNT(programs),
+      .bugs = bugs,
+      .bug_count = COUNT(bugs),
+      .ways = ways_of,
+      .how = how_in,
+      .prepare = prepare,
+  };
 
-  if (choices != NULL)
-    return replay(choices);
-  report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (report == MAP_FAILED)
-    return EXIT_FAILURE;
-  tcase_set_timeout(tcase, 300);
-  puts("Sequences: of values that own things, of bytes, of many; then with a weak compare-exchange that fails");
-  tcase_add_loop_test(tcase, every_sequence_comes_out_right, 0, (int) COUNT(programs));
-  tcase_add_loop_test(tcase, every_bug_is_found, 0, (int) COUNT(bugs));
-  suite_add_tcase(suite, tcase);
-  srunner_run_all(runner, CK_ENV);
-  bad = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return steps_main(&suite);
 }

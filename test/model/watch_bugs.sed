@@ -2,12 +2,9 @@
 # Puts bugs into copies of src/watch*.[ch], each off unless steps_bug says so, see steps.h; those in what broadcast channels have as
 # well are in broadcast_bugs.sed. A line that does not fit the sources any more shows as a bug that is not found.
 
-# watch_value.c: what is written into a node is a step, so that it comes before and after each look at what was there. No bug.
-s/uvch__item_copy(node->item, /(void) steps_at(node->item, STEPS_WRITE, __func__), &/
-
 # watch_value.c: who looks at a value.
 /^void uvch__value_pin(/,/^}/{
-  s/struct uvch__node\* before = \*pin;/& struct uvch__node* early = c->hub.current;/
+  s/struct uvch__node\* before = \*pin;/& struct uvch__node* early = steps_has(STEPS_PIN_LOOKS_EARLY) ? c->hub.current : NULL;/
   s/node = c->hub.current;/node = steps_has(STEPS_PIN_LOOKS_EARLY) ? early : c->hub.current;/
   s/set_refs(node, refs_of(node) + 1)/if (!steps_has(STEPS_PIN_HAS_NO_REFERENCE)) &/
   s/uvch__unlock(.*/&\n  if (steps_has(STEPS_PIN_LOOKS_LATE)) *version = atomic_load_explicit(\&c->hub.tail, memory_order_relaxed);/

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+#
+# The library's sources once more, cut into steps, see steps.h. Not with sanitizers: they do not follow fibers.
+
+steps_programs = \
+	test/model/test_steps \
+	test/model/test_broadcast_steps \
+	test/model/test_oneshot_steps \
+	test/model/test_watch_steps
+if HAVE_CHECK
+if MAKECONTEXT
+if !SANITIZER
+steps_test = $(steps_programs)
+check_PROGRAMS += $(steps_test)
+check_LIBRARIES = \
+	test/model/libbroadcast.a \
+	test/model/liboneshot.a \
+	test/model/libplain.a \
+	test/model/libwatch.a
+endif
+endif
+endif
+
+# What all of them stand on.
+steps_engine = \
+	test/model/bugs.h \
+	test/model/memory.c \
+	test/model/memory.h \
+	test/model/names.c \
+	test/model/races.c \
+	test/model/steps.c \
+	test/model/steps.h
+# How their programs are run.
+steps_runner = $(steps_engine) test/model/runner.c test/model/runner.h
+steps_sources = $(steps_runner) test/model/fakes.c test/model/fakes.h
+steps_channel = test/model/fake_channel.c test/model/fake_channel.h
+steps_parker = test/model/fake_parker.c
+steps_include = $(AM_CPPFLAGS) -include $(srcdir)/test/model/steps.h
+steps_cppflags = -I$(builddir)/test/model/bugs $(steps_include)
+# The sources under test are archives, since no other source is told of races, and the sanitizer's library is not linked.
+steps_cflags = $(AM_CFLAGS) $(RACES_CFLAGS)
+
+# The model itself; it needs no fakes.
+test_model_libplain_a_SOURCES = test/model/plain.c test/model/plain.h
+test_model_libplain_a_CPPFLAGS = $(steps_cppflags)
+test_model_libplain_a_CFLAGS = $(steps_cflags)
+test_model_test_steps_SOURCES = $(steps_engine) test/model/plain.h test/model/test_steps.c
+test_model_test_steps_CPPFLAGS = $(steps_cppflags)
+test_model_test_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_model_test_steps_LDADD = test/model/libplain.a $(CHECK_LIBS) $(LIBUV_LIBS)
+
+#
+# Copies of the sources with bugs in them, which are off. Those of mpsc channels and of the port have folders of their own, since
+# others include their headers.
+#
+
+bugs_low = \
+	test/model/bugs/home.c \
+	test/model/bugs/lock.h \
+	test/model/bugs/spares.c \
+	test/model/bugs/watcher.c
+bugs_oneshot = \
+	test/model/bugs/oneshot.c \
+	test/model/bugs/oneshot.h \
+	test/model/bugs/oneshot_closed.c \
+	test/model/bugs/oneshot_recv.c
+bugs_shared = \
+	test/model/bugs/group.c \
+	test/model/bugs/group.h \
+	test/model/bugs/group_turn.c \
+	test/model/bugs/hub.c \
+	test/model/bugs/hub.h \
+	test/model/bugs/hub_wait.c
+bugs_broadcast = \
+	test/model/bugs/broadcast.c \
+	test/model/bugs/broadcast.h \
+	test/model/bugs/broadcast_group.c \
+	test/model/bugs/broadcast_recv.c \
+	test/model/bugs/broadcast_ring.c \
+	test/model/bugs/broadcast_send.c \
+	test/model/bugs/broadcast_turn.c
+bugs_watch = \
+	test/model/bugs/watch.c \
+	test/model/bugs/watch.h \
+	test/model/bugs/watch_recv.c \
+	test/model/bugs/watch_turn.c \
+	test/model/bugs/watch_value.c \
+	test/model/bugs/watch_wait.c
+bugs_copies = $(bugs_low) $(bugs_oneshot) $(bugs_shared) $(bugs_broadcast) $(bugs_watch)
+bugs_seds = test/model/broadcast_bugs.sed test/model/oneshot_bugs.sed test/model/watch_bugs.sed
+
+# $(put_bugs) SEDS COPIES: into the folder of the target, which is a stamp.
+put_bugs = copy_with_bugs() { \
+	  $(MKDIR_P) $(@D) && touch $@ && seds= && for s in $$1; do seds="$$seds -f $(srcdir)/$$s"; done && \
+	  for f in $$2; do sed $$seds $(srcdir)/src/`basename $$f` >$$f || { rm -f $@; return 1; }; done; }; copy_with_bugs
+test/model/bugs/stamp: $(bugs_seds) $(libuvch_internal_la_SOURCES)
+	$(AM_V_GEN)$(put_bugs) "$(bugs_seds)" "$(bugs_copies)"
+$(bugs_copies): test/model/bugs/stamp
+	@:
+test/model/test_broadcast_steps-test_broadcast_steps.$(OBJEXT): test/model/bugs/stamp
+test/model/test_oneshot_steps-test_oneshot_steps.$(OBJEXT): test/model/bugs/stamp
+test/model/test_watch_steps-test_watch_steps.$(OBJEXT): test/model/bugs/stamp
+EXTRA_DIST += $(bugs_seds)
+CLEANFILES += \
+	$(bugs_copies) \
+	test/model/bugs/stamp
+
+#
+# The programs
+#
+
+test_model_liboneshot_a_SOURCES = src/call.c src/handle.c src/request.c
+nodist_test_model_liboneshot_a_SOURCES = $(bugs_low) $(bugs_oneshot)
+test_model_liboneshot_a_CPPFLAGS = $(steps_cppflags)
+test_model_liboneshot_a_CFLAGS = $(steps_cflags)
+test_model_test_oneshot_steps_SOURCES = $(steps_sources) $(steps_channel) $(steps_parker) test/model/test_oneshot_steps.c
+test_model_test_oneshot_steps_CPPFLAGS = $(steps_cppflags)
+test_model_test_oneshot_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_model_test_oneshot_steps_LDADD = test/model/liboneshot.a $(CHECK_LIBS) $(LIBUV_LIBS)
+
+test_model_libbroadcast_a_SOURCES = src/handle.c src/lock.c src/request.c
+nodist_test_model_libbroadcast_a_SOURCES = $(bugs_low) $(bugs_shared) $(bugs_broadcast)
+test_model_libbroadcast_a_CPPFLAGS = $(steps_cppflags)
+test_model_libbroadcast_a_CFLAGS = $(steps_cflags)
+test_model_test_broadcast_steps_SOURCES = $(steps_sources) $(steps_parker) test/model/test_broadcast_steps.c
+test_model_test_broadcast_steps_CPPFLAGS = $(steps_cppflags)
+test_model_test_broadcast_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_model_test_broadcast_steps_LDADD = test/model/libbroadcast.a $(CHECK_LIBS) $(LIBUV_LIBS)
+
+test_model_libwatch_a_SOURCES = src/handle.c src/lock.c src/request.c
+nodist_test_model_libwatch_a_SOURCES = $(bugs_low) $(bugs_shared) $(bugs_watch)
+test_model_libwatch_a_CPPFLAGS = $(steps_cppflags)
+test_model_libwatch_a_CFLAGS = $(steps_cflags)
+test_model_test_watch_steps_SOURCES = $(steps_sources) $(steps_parker) test/model/test_watch_steps.c
+test_model_test_watch_steps_CPPFLAGS = $(steps_cppflags)
+test_model_test_watch_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_model_test_watch_steps_LDADD = test/model/libwatch.a $(CHECK_LIBS) $(LIBUV_LIBS)
