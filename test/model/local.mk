@@ -6,6 +6,7 @@ steps_programs = \
 	test/model/test_steps \
 	test/model/test_broadcast_steps \
 	test/model/test_oneshot_steps \
+	test/model/test_port_steps \
 	test/model/test_watch_steps
 if HAVE_CHECK
 if MAKECONTEXT
@@ -16,6 +17,7 @@ check_LIBRARIES = \
 	test/model/libbroadcast.a \
 	test/model/liboneshot.a \
 	test/model/libplain.a \
+	test/model/libport.a \
 	test/model/libwatch.a
 endif
 endif
@@ -88,6 +90,17 @@ bugs_watch = \
 	test/model/bugs/watch_wait.c
 bugs_copies = $(bugs_low) $(bugs_oneshot) $(bugs_shared) $(bugs_broadcast) $(bugs_watch)
 bugs_seds = test/model/broadcast_bugs.sed test/model/oneshot_bugs.sed test/model/watch_bugs.sed
+port_bugs = \
+	test/model/port_bugs/fork.c \
+	test/model/port_bugs/handle.c \
+	test/model/port_bugs/home.c \
+	test/model/port_bugs/parker.c \
+	test/model/port_bugs/port.c \
+	test/model/port_bugs/registry.c \
+	test/model/port_bugs/registry.h \
+	test/model/port_bugs/request.c \
+	test/model/port_bugs/timer.c \
+	test/model/port_bugs/wake.c
 
 # $(put_bugs) SEDS COPIES: into the folder of the target, which is a stamp.
 put_bugs = copy_with_bugs() { \
@@ -95,15 +108,22 @@ put_bugs = copy_with_bugs() { \
 	  for f in $$2; do sed $$seds $(srcdir)/src/`basename $$f` >$$f || { rm -f $@; return 1; }; done; }; copy_with_bugs
 test/model/bugs/stamp: $(bugs_seds) $(libuvch_internal_la_SOURCES)
 	$(AM_V_GEN)$(put_bugs) "$(bugs_seds)" "$(bugs_copies)"
+test/model/port_bugs/stamp: test/model/port_bugs.sed $(libuvch_internal_la_SOURCES)
+	$(AM_V_GEN)$(put_bugs) test/model/port_bugs.sed "$(port_bugs)"
 $(bugs_copies): test/model/bugs/stamp
+	@:
+$(port_bugs): test/model/port_bugs/stamp
 	@:
 test/model/test_broadcast_steps-test_broadcast_steps.$(OBJEXT): test/model/bugs/stamp
 test/model/test_oneshot_steps-test_oneshot_steps.$(OBJEXT): test/model/bugs/stamp
+test/model/test_port_steps-test_port_steps.$(OBJEXT): test/model/port_bugs/stamp
 test/model/test_watch_steps-test_watch_steps.$(OBJEXT): test/model/bugs/stamp
-EXTRA_DIST += $(bugs_seds)
+EXTRA_DIST += $(bugs_seds) test/model/port_bugs.sed
 CLEANFILES += \
 	$(bugs_copies) \
-	test/model/bugs/stamp
+	$(port_bugs) \
+	test/model/bugs/stamp \
+	test/model/port_bugs/stamp
 
 #
 # The programs
@@ -135,3 +155,14 @@ test_model_test_watch_steps_SOURCES = $(steps_sources) $(steps_parker) test/mode
 test_model_test_watch_steps_CPPFLAGS = $(steps_cppflags)
 test_model_test_watch_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_model_test_watch_steps_LDADD = test/model/libwatch.a $(CHECK_LIBS) $(LIBUV_LIBS)
+
+# The port stands on a libuv that is cut into steps as well.
+port_cppflags = -I$(builddir)/test/model/port_bugs $(steps_include) -include $(srcdir)/test/model/fake_uv.h
+test_model_libport_a_SOURCES = src/sleep.c src/spares.c
+nodist_test_model_libport_a_SOURCES = $(port_bugs)
+test_model_libport_a_CPPFLAGS = $(port_cppflags)
+test_model_libport_a_CFLAGS = $(steps_cflags)
+test_model_test_port_steps_SOURCES = $(steps_runner) test/model/fake_uv.c test/model/fake_uv.h test/model/test_port_steps.c
+test_model_test_port_steps_CPPFLAGS = $(port_cppflags)
+test_model_test_port_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_model_test_port_steps_LDADD = test/model/libport.a $(CHECK_LIBS) $(LIBUV_LIBS)
