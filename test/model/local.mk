@@ -4,6 +4,7 @@
 
 steps_programs = \
 	test/model/test_steps \
+	test/model/test_block_steps \
 	test/model/test_broadcast_steps \
 	test/model/test_oneshot_steps \
 	test/model/test_port_steps \
@@ -14,6 +15,7 @@ if !SANITIZER
 steps_test = $(steps_programs)
 check_PROGRAMS += $(steps_test)
 check_LIBRARIES = \
+	test/model/libblock.a \
 	test/model/libbroadcast.a \
 	test/model/liboneshot.a \
 	test/model/libplain.a \
@@ -90,6 +92,18 @@ bugs_watch = \
 	test/model/bugs/watch_wait.c
 bugs_copies = $(bugs_low) $(bugs_oneshot) $(bugs_shared) $(bugs_broadcast) $(bugs_watch)
 bugs_seds = test/model/broadcast_bugs.sed test/model/oneshot_bugs.sed test/model/watch_bugs.sed
+block_bugs = \
+	test/model/block_bugs/block.c \
+	test/model/block_bugs/block.h \
+	test/model/block_bugs/core.c \
+	test/model/block_bugs/core.h \
+	test/model/block_bugs/deliver.c \
+	test/model/block_bugs/park.c \
+	test/model/block_bugs/receive.c \
+	test/model/block_bugs/receiver.h \
+	test/model/block_bugs/senders.c \
+	test/model/block_bugs/slot.h \
+	test/model/block_bugs/take.c
 port_bugs = \
 	test/model/port_bugs/fork.c \
 	test/model/port_bugs/handle.c \
@@ -108,21 +122,28 @@ put_bugs = copy_with_bugs() { \
 	  for f in $$2; do sed $$seds $(srcdir)/src/`basename $$f` >$$f || { rm -f $@; return 1; }; done; }; copy_with_bugs
 test/model/bugs/stamp: $(bugs_seds) $(libuvch_internal_la_SOURCES)
 	$(AM_V_GEN)$(put_bugs) "$(bugs_seds)" "$(bugs_copies)"
+test/model/block_bugs/stamp: test/model/block_bugs.sed $(libuvch_internal_la_SOURCES)
+	$(AM_V_GEN)$(put_bugs) test/model/block_bugs.sed "$(block_bugs)"
 test/model/port_bugs/stamp: test/model/port_bugs.sed $(libuvch_internal_la_SOURCES)
 	$(AM_V_GEN)$(put_bugs) test/model/port_bugs.sed "$(port_bugs)"
 $(bugs_copies): test/model/bugs/stamp
 	@:
+$(block_bugs): test/model/block_bugs/stamp
+	@:
 $(port_bugs): test/model/port_bugs/stamp
 	@:
+test/model/test_block_steps-test_block_steps.$(OBJEXT): test/model/bugs/stamp test/model/block_bugs/stamp
 test/model/test_broadcast_steps-test_broadcast_steps.$(OBJEXT): test/model/bugs/stamp
 test/model/test_oneshot_steps-test_oneshot_steps.$(OBJEXT): test/model/bugs/stamp
 test/model/test_port_steps-test_port_steps.$(OBJEXT): test/model/port_bugs/stamp
 test/model/test_watch_steps-test_watch_steps.$(OBJEXT): test/model/bugs/stamp
-EXTRA_DIST += $(bugs_seds) test/model/port_bugs.sed
+EXTRA_DIST += $(bugs_seds) test/model/block_bugs.sed test/model/port_bugs.sed
 CLEANFILES += \
 	$(bugs_copies) \
+	$(block_bugs) \
 	$(port_bugs) \
 	test/model/bugs/stamp \
+	test/model/block_bugs/stamp \
 	test/model/port_bugs/stamp
 
 #
@@ -155,6 +176,27 @@ test_model_test_watch_steps_SOURCES = $(steps_sources) $(steps_parker) test/mode
 test_model_test_watch_steps_CPPFLAGS = $(steps_cppflags)
 test_model_test_watch_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_model_test_watch_steps_LDADD = test/model/libwatch.a $(CHECK_LIBS) $(LIBUV_LIBS)
+
+block_cppflags = -I$(builddir)/test/model/block_bugs $(steps_cppflags)
+test_model_libblock_a_SOURCES = \
+	src/call.c \
+	src/handle.c \
+	src/inbox.c \
+	src/mpsc.c \
+	src/mpsc_request.c \
+	src/permit.c \
+	src/queue.c \
+	src/request.c \
+	src/ring.c \
+	src/send.c \
+	src/sleep.c
+nodist_test_model_libblock_a_SOURCES = $(bugs_low) $(bugs_oneshot) $(block_bugs)
+test_model_libblock_a_CPPFLAGS = $(block_cppflags)
+test_model_libblock_a_CFLAGS = $(steps_cflags)
+test_model_test_block_steps_SOURCES = $(steps_sources) $(steps_parker) test/model/test_block_steps.c
+test_model_test_block_steps_CPPFLAGS = $(block_cppflags)
+test_model_test_block_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_model_test_block_steps_LDADD = test/model/libblock.a $(CHECK_LIBS) $(LIBUV_LIBS)
 
 # The port stands on a libuv that is cut into steps as well.
 port_cppflags = -I$(builddir)/test/model/port_bugs $(steps_include) -include $(srcdir)/test/model/fake_uv.h
