@@ -6,7 +6,9 @@ steps_programs = \
 	test/model/test_steps \
 	test/model/test_block_steps \
 	test/model/test_broadcast_steps \
+	test/model/test_mpsc_steps \
 	test/model/test_oneshot_steps \
+	test/model/test_permit_steps \
 	test/model/test_port_steps \
 	test/model/test_watch_steps
 if HAVE_CHECK
@@ -17,6 +19,7 @@ check_PROGRAMS += $(steps_test)
 check_LIBRARIES = \
 	test/model/libblock.a \
 	test/model/libbroadcast.a \
+	test/model/libmpsc.a \
 	test/model/liboneshot.a \
 	test/model/libplain.a \
 	test/model/libport.a \
@@ -104,6 +107,24 @@ block_bugs = \
 	test/model/block_bugs/senders.c \
 	test/model/block_bugs/slot.h \
 	test/model/block_bugs/take.c
+mpsc_bugs = \
+	test/model/mpsc_bugs/core.c \
+	test/model/mpsc_bugs/core.h \
+	test/model/mpsc_bugs/deliver.c \
+	test/model/mpsc_bugs/mpsc.c \
+	test/model/mpsc_bugs/mpsc_request.c \
+	test/model/mpsc_bugs/park.c \
+	test/model/mpsc_bugs/parker.c \
+	test/model/mpsc_bugs/permit.c \
+	test/model/mpsc_bugs/queue.c \
+	test/model/mpsc_bugs/receive.c \
+	test/model/mpsc_bugs/receiver.h \
+	test/model/mpsc_bugs/ring.c \
+	test/model/mpsc_bugs/send.c \
+	test/model/mpsc_bugs/senders.c \
+	test/model/mpsc_bugs/sleep.c \
+	test/model/mpsc_bugs/slot.h \
+	test/model/mpsc_bugs/take.c
 port_bugs = \
 	test/model/port_bugs/fork.c \
 	test/model/port_bugs/handle.c \
@@ -124,26 +145,36 @@ test/model/bugs/stamp: $(bugs_seds) $(libuvch_internal_la_SOURCES)
 	$(AM_V_GEN)$(put_bugs) "$(bugs_seds)" "$(bugs_copies)"
 test/model/block_bugs/stamp: test/model/block_bugs.sed $(libuvch_internal_la_SOURCES)
 	$(AM_V_GEN)$(put_bugs) test/model/block_bugs.sed "$(block_bugs)"
+test/model/mpsc_bugs/stamp: test/model/mpsc_bugs.sed $(libuvch_internal_la_SOURCES)
+	$(AM_V_GEN)$(put_bugs) test/model/mpsc_bugs.sed "$(mpsc_bugs)"
 test/model/port_bugs/stamp: test/model/port_bugs.sed $(libuvch_internal_la_SOURCES)
 	$(AM_V_GEN)$(put_bugs) test/model/port_bugs.sed "$(port_bugs)"
 $(bugs_copies): test/model/bugs/stamp
 	@:
 $(block_bugs): test/model/block_bugs/stamp
 	@:
+$(mpsc_bugs): test/model/mpsc_bugs/stamp
+	@:
 $(port_bugs): test/model/port_bugs/stamp
 	@:
 test/model/test_block_steps-test_block_steps.$(OBJEXT): test/model/bugs/stamp test/model/block_bugs/stamp
 test/model/test_broadcast_steps-test_broadcast_steps.$(OBJEXT): test/model/bugs/stamp
+test/model/test_mpsc_steps-mpsc_steps.$(OBJEXT): test/model/mpsc_bugs/stamp
+test/model/test_mpsc_steps-test_mpsc_steps.$(OBJEXT): test/model/mpsc_bugs/stamp
+test/model/test_permit_steps-mpsc_steps.$(OBJEXT): test/model/mpsc_bugs/stamp
+test/model/test_permit_steps-test_permit_steps.$(OBJEXT): test/model/mpsc_bugs/stamp
 test/model/test_oneshot_steps-test_oneshot_steps.$(OBJEXT): test/model/bugs/stamp
 test/model/test_port_steps-test_port_steps.$(OBJEXT): test/model/port_bugs/stamp
 test/model/test_watch_steps-test_watch_steps.$(OBJEXT): test/model/bugs/stamp
-EXTRA_DIST += $(bugs_seds) test/model/block_bugs.sed test/model/port_bugs.sed
+EXTRA_DIST += $(bugs_seds) test/model/block_bugs.sed test/model/mpsc_bugs.sed test/model/port_bugs.sed
 CLEANFILES += \
 	$(bugs_copies) \
 	$(block_bugs) \
+	$(mpsc_bugs) \
 	$(port_bugs) \
 	test/model/bugs/stamp \
 	test/model/block_bugs/stamp \
+	test/model/mpsc_bugs/stamp \
 	test/model/port_bugs/stamp
 
 #
@@ -197,6 +228,21 @@ test_model_test_block_steps_SOURCES = $(steps_sources) $(steps_parker) test/mode
 test_model_test_block_steps_CPPFLAGS = $(block_cppflags)
 test_model_test_block_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_model_test_block_steps_LDADD = test/model/libblock.a $(CHECK_LIBS) $(LIBUV_LIBS)
+
+mpsc_cppflags = -I$(builddir)/test/model/mpsc_bugs $(steps_include)
+mpsc_steps = $(steps_sources) test/model/mpsc_steps.c test/model/mpsc_steps.h
+test_model_libmpsc_a_SOURCES = src/block.c src/handle.c src/home.c src/request.c src/spares.c
+nodist_test_model_libmpsc_a_SOURCES = $(mpsc_bugs)
+test_model_libmpsc_a_CPPFLAGS = $(mpsc_cppflags)
+test_model_libmpsc_a_CFLAGS = $(steps_cflags)
+test_model_test_mpsc_steps_SOURCES = $(mpsc_steps) test/model/test_mpsc_steps.c
+test_model_test_mpsc_steps_CPPFLAGS = $(mpsc_cppflags)
+test_model_test_mpsc_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_model_test_mpsc_steps_LDADD = test/model/libmpsc.a $(CHECK_LIBS) $(LIBUV_LIBS)
+test_model_test_permit_steps_SOURCES = $(mpsc_steps) test/model/test_permit_steps.c
+test_model_test_permit_steps_CPPFLAGS = $(mpsc_cppflags)
+test_model_test_permit_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_model_test_permit_steps_LDADD = test/model/libmpsc.a $(CHECK_LIBS) $(LIBUV_LIBS)
 
 # The port stands on a libuv that is cut into steps as well.
 port_cppflags = -I$(builddir)/test/model/port_bugs $(steps_include) -include $(srcdir)/test/model/fake_uv.h
