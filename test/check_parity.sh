@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 # function NAME, test PROGRAM:NAME
 {
   sed -n '/global:/,/local:/s/^ *\(uvch_[a-z0-9_]*\);$/function \1/p' "$srcdir/src/uvch.map"
-  for file in "$srcdir"/test/test_*.c; do
+  for file in "$srcdir"/test/test_*.c "$srcdir"/test/fuzz/test_*.c; do
     program=$(basename "$file" .c)
     sed -n "s/^START_TEST(\([A-Za-z0-9_]*\)).*/test ${program#test_}:\1/p" "$file"
   done

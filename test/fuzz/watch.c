@@ -1,31 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * Random walks through the calls of watch channels, on one thread with two loops, against a model that a few numbers make up: the
- * values there have been, and which of them each receiver has seen and each end has borrowed. After each call everything that can
- * be asked is asked.
- *
- * A walk is made from its seed alone, so the seed that a failure tells, or that was printed at the start of a test, finds it
- * again. [FW03 to FW34] */
-#include "watch.h"
-#include "watch_support.h"
+ * Watch channels against a model that a few numbers make up: the values there have been, and which of them each receiver has seen
+ * and each end has borrowed. After each call everything that can be asked is asked. [FW03 to FW34] */
+#include "walk.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include "../support.h"
+#include "watch.h"
 
 enum {
   RECEIVERS = 5,
   SENDERS = 3,
   WATCHERS = 2,
-  LOOPS = 2,
-  STEPS = 300,
-  VALUE_MAX = 200,
   DEEP = 3,
   HELD_MAX = 16,
-  NESTED_MAX = 40
+  NESTED_MAX = 40,
+  NUMBERS = 6000, /* a walk makes no more values */
+  MARGIN = 200
 };
 
-/* A walk makes no more than that. */
-enum { NUMBERS = 40000, MARGIN = 200 };
+enum { LIE_SEEN = 1, LIE_ALIVE, LIE_CLONE };
+
+static const char* const lies[] = {"a send counts as seen", "what is borrowed is not kept", "a clone has seen all", NULL};
 
 /* A version that there is not: it has seen none, it has borrowed none. */
 #define NONE UINT64_MAX
@@ -90,11 +85,8 @@ typedef struct form_s {
 
 typedef struct model_s {
   form_t form;
-  uint64_t random;
-  uint64_t seed;
-  size_t step;
-  const char* call;
-  uv_loop_t* loops;
+  walk_t* walk;
+  walk_calls_t calls;
   writer_t writers[SENDERS];
   reader_t readers[RECEIVERS];
   watcher_t watchers[WATCHERS];
@@ -113,35 +105,8 @@ typedef struct model_s {
   uint64_t waits;  /* so far */
   size_t eager;    /* how many calls a function of the user makes at most */
   size_t nested;   /* such calls in this step */
-  int depth;       /* of callbacks */
   bool drops_call; /* the model is up to date, so that drop functions may make calls, too */
 } model_t;
-
-static void fail_walk(const model_t* m, const char* what, long long value, long long wanted) {
-  ck_abort_msg("seed %" PRIu64 ", size %zu, copy %d, drop %d, step %zu, %s: %s is %lld, not %lld", m->seed, m->form.size,
-               m->form.copies, m->form.drops, m->step, m->call, what, value, wanted);
-}
-
-#define want(m, value, wanted)                 \
-  do {                                         \
-    long long value_ = (long long) (value);    \
-    long long wanted_ = (long long) (wanted);  \
-    if (value_ != wanted_) {                   \
-      fail_walk((m), #value, value_, wanted_); \
-    }                                          \
-  } while (0)
-
-/* xorshift64*. */
-static uint64_t next_random(uint64_t* state) {
-  *state ^= *state >> 12;
-  *state ^= *state << 25;
-  *state ^= *state >> 27;
-  return *state * UINT64_C(2685821657736338717);
-}
-
-static size_t draw(model_t* m, size_t below) {
-  return (size_t) (next_random(&m->random) >> 33) % below;
-}
 
 static void reenter(model_t* m);
 
@@ -156,7 +121,7 @@ static uint64_t make(model_t* m, void* value) {
   uint64_t number = m->made++;
 
   want(m, number < NUMBERS, 1);
-  watch_blob_fill(value, m->form.size, number);
+  walk_paint(value, m->form.size, number);
   m->alive[number] = 1;
   m->alive_all += 1;
   m->loose += 1;
@@ -164,10 +129,7 @@ static uint64_t make(model_t* m, void* value) {
 }
 
 static void check_value(const model_t* m, const void* value, uint64_t number) {
-  want(m, value != NULL, 1);
-  want(m, watch_number(value), number);
-  want(m, watch_blob_is(value, m->form.size, number), 1);
-  want(m, watch_blob_is_aligned(value, m->form.size), 1);
+  walk_check_item(m->walk, value, m->form.size, number);
 }
 
 static void end_value(model_t* m, uint64_t number) {
@@ -179,7 +141,7 @@ static void end_value(model_t* m, uint64_t number) {
 
 static void on_drop(void* value, void* arg) {
   model_t* m = arg;
-  uint64_t number = watch_number(value);
+  uint64_t number = walk_number(value);
 
   check_value(m, value, number);
   end_value(m, number);
@@ -190,7 +152,7 @@ static void on_drop(void* value, void* arg) {
 
 static int on_copy(void* to, const void* from, void* arg) {
   model_t* m = arg;
-  uint64_t number = watch_number(from);
+  uint64_t number = walk_number(from);
 
   check_value(m, from, number);
   want(m, m->alive[number] > 0, 1);
@@ -245,6 +207,11 @@ static bool is_done(const model_t* m, const reader_t* r) {
 
 /* The value with this number is the current one now. */
 static void model_sent(model_t* m, uint64_t number) {
+  size_t i;
+
+  for (i = 0; i < RECEIVERS && walk_lie == LIE_SEEN; i++) {
+    m->readers[i].seen += m->readers[i].seen == m->current;
+  }
   m->versions[++m->current] = number;
   m->version_of[number] = m->current;
   m->loose -= 1;
@@ -353,7 +320,8 @@ static void check_alive(const model_t* m) {
   }
   seen[count++] = m->current;
   for (i = 0; i < RECEIVERS; i++) {
-    seen[count++] = m->readers[i].open && m->readers[i].borrowed != NONE ? m->readers[i].borrowed : m->current;
+    seen[count++] =
+        m->readers[i].open && m->readers[i].borrowed != NONE && walk_lie != LIE_ALIVE ? m->readers[i].borrowed : m->current;
   }
   for (i = 0; i < SENDERS; i++) {
     seen[count++] = m->writers[i].open && m->writers[i].borrowed != NONE ? m->writers[i].borrowed : m->current;
@@ -367,7 +335,7 @@ static void check_alive(const model_t* m) {
     want(m, m->alive[m->versions[seen[i]]] > 0, 1);
   }
   want(m, m->alive_all >= different + m->loose, 1);
-  if (m->depth == 0) {
+  if (m->walk->depth == 0) {
     want(m, m->alive_all, different + m->loose);
   }
 }
@@ -393,7 +361,7 @@ static void check_model(model_t* m) {
 /* Senders. */
 
 static writer_t* some_writer(model_t* m) {
-  size_t at = draw(m, SENDERS);
+  size_t at = walk_draw(m->walk, SENDERS);
   size_t i;
 
   for (i = 0; i < SENDERS; i++) {
@@ -404,9 +372,10 @@ static writer_t* some_writer(model_t* m) {
   return NULL;
 }
 
-static void call_send(model_t* m) {
+static void call_send(void* model) {
+  model_t* m = model;
   writer_t* w = some_writer(m);
-  _Alignas(max_align_t) unsigned char value[VALUE_MAX];
+  _Alignas(max_align_t) unsigned char value[WALK_ITEM_MAX];
   uint64_t number;
 
   if (w == NULL || is_full(m)) {
@@ -416,21 +385,26 @@ static void call_send(model_t* m) {
   model_sent(m, number);
   w->busy += 1;
   m->drops_call = true;
-  want(m, uvch_watch_send(&w->tx, value), 0);
+  if (!try_want(m, uvch_watch_send(&w->tx, value), 0)) {
+    m->current -= 1;
+    m->loose += 1;
+    give_up(m, number);
+  }
   m->drops_call = false;
   w->busy -= 1;
 }
 
 /* What a change needs, and why there can be none. */
 static int draw_failure(model_t* m) {
-  m->copy_fails = m->form.copies && draw(m, 8) == 0 ? UV_EIO : 0;
+  m->copy_fails = m->form.copies && walk_draw(m->walk, 8) == 0 ? UV_EIO : 0;
   return m->form.drops && !m->form.copies ? UV_ENOTSUP : m->copy_fails;
 }
 
-static void call_send_replace(model_t* m) {
+static void call_send_replace(void* model) {
+  model_t* m = model;
   writer_t* w = some_writer(m);
-  _Alignas(max_align_t) unsigned char value[VALUE_MAX];
-  _Alignas(max_align_t) unsigned char old[VALUE_MAX];
+  _Alignas(max_align_t) unsigned char value[WALK_ITEM_MAX];
+  _Alignas(max_align_t) unsigned char old[WALK_ITEM_MAX];
   size_t copied = m->copied;
   uint64_t number;
   bool copies;
@@ -443,13 +417,13 @@ static void call_send_replace(model_t* m) {
   copies = is_looked_at(m, m->current) && m->form.copies;
   wanted = draw_failure(m);
   if (wanted != UV_ENOTSUP && !copies) { /* so none fails, either; but a loop that delivers may look at it */
-    m->copy_fails = m->depth == 0 ? m->copy_fails : 0;
+    m->copy_fails = m->walk->depth == 0 ? m->copy_fails : 0;
     wanted = 0;
   }
   memset(old, 0x5a, sizeof(old));
   want(m, uvch_watch_send_replace(&w->tx, value, old), wanted);
   m->copy_fails = 0;
-  if (copies || m->depth == 0) {
+  if (copies || m->walk->depth == 0) {
     want(m, m->copied - copied, copies && wanted == 0);
   }
   if (wanted != 0) {
@@ -457,8 +431,8 @@ static void call_send_replace(model_t* m) {
     give_up(m, number);
     return;
   }
-  want(m, watch_blob_is(old, m->form.size, m->versions[m->current]), 1);
-  if (m->form.size < VALUE_MAX) {
+  check_value(m, old, m->versions[m->current]);
+  if (m->form.size < WALK_ITEM_MAX) {
     want(m, old[m->form.size], 0x5a);
   }
   m->loose += 1;
@@ -505,18 +479,19 @@ static int on_modify(void* value, void* arg) {
   return x->answer;
 }
 
-static void call_modify(model_t* m) {
+static void call_modify(void* model) {
+  model_t* m = model;
   static const int answers[] = {1, 1, 1, 3, 0, 0, UV_EINTR};
   writer_t* w = some_writer(m);
-  bool always = draw(m, 2) == 0;
-  modifying_t x = {m, 0, answers[draw(m, COUNT(answers))], 0, 0, true};
+  bool always = walk_draw(m->walk, 2) == 0;
+  modifying_t x = {m, 0, answers[walk_draw(m->walk, COUNT(answers))], 0, 0, true};
   int wanted;
   int answer;
 
   if (w == NULL || is_full(m)) {
     return;
   }
-  x.disturbs = draw(m, 3) == 0 ? draw(m, 10) : 0;
+  x.disturbs = walk_draw(m->walk, 3) == 0 ? walk_draw(m->walk, 10) : 0;
   wanted = draw_failure(m);
   w->busy += 1;
   w->counts += 1;
@@ -543,7 +518,8 @@ static void call_modify(model_t* m) {
   want(m, answer, wanted);
 }
 
-static void call_sender_borrow(model_t* m) {
+static void call_sender_borrow(void* model) {
+  model_t* m = model;
   writer_t* w = some_writer(m);
   const void* value;
 
@@ -566,7 +542,8 @@ static void begin_writer(writer_t* w) {
   w->borrowed = NONE;
 }
 
-static void call_clone_sender(model_t* m) {
+static void call_clone_sender(void* model) {
+  model_t* m = model;
   writer_t* w = some_writer(m);
   size_t i;
 
@@ -581,10 +558,11 @@ static void call_clone_sender(model_t* m) {
 }
 
 /* The last one stays most of the time. */
-static void call_close_sender(model_t* m) {
-  writer_t* w = &m->writers[draw(m, SENDERS)];
+static void call_close_sender(void* model) {
+  model_t* m = model;
+  writer_t* w = &m->writers[walk_draw(m->walk, SENDERS)];
 
-  if (w->busy > 0 || (senders(m) == 1 && draw(m, 8) > 0)) {
+  if (w->busy > 0 || (senders(m) == 1 && walk_draw(m->walk, 8) > 0)) {
     return;
   }
   want(m, uvch_watch_sender_close(&w->tx), w->open ? 0 : UV_EBADF);
@@ -605,23 +583,27 @@ static void on_closed(uvch_watch_closed_t* req, int status) {
   reenter(m);
 }
 
-static void call_watch(model_t* m) {
+static void call_watch(void* model) {
+  model_t* m = model;
   writer_t* w = some_writer(m);
-  watcher_t* watcher = &m->watchers[draw(m, WATCHERS)];
+  watcher_t* watcher = &m->watchers[walk_draw(m->walk, WATCHERS)];
 
   if (w == NULL || watcher->used) {
     return;
   }
-  memset(watcher, 0xa5, sizeof(*watcher));
+  memset(&watcher->req, 0xa5, sizeof(watcher->req));
   watcher->req.data = m;
-  want(m, uvch_watch_closed(&m->loops[draw(m, LOOPS)], &watcher->req, &w->tx, on_closed), 0);
+  if (!try_want(m, uvch_watch_closed(&m->walk->loops[walk_draw(m->walk, WALK_LOOPS)], &watcher->req, &w->tx, on_closed), 0)) {
+    return;
+  }
   watcher->used = true;
   watcher->told = receivers(m) == 0;
   watcher->cancelled = false;
 }
 
-static void call_cancel_watch(model_t* m) {
-  watcher_t* watcher = &m->watchers[draw(m, WATCHERS)];
+static void call_cancel_watch(void* model) {
+  model_t* m = model;
+  watcher_t* watcher = &m->watchers[walk_draw(m->walk, WATCHERS)];
   int answer;
 
   if (!watcher->used) {
@@ -637,7 +619,7 @@ static void call_cancel_watch(model_t* m) {
 /* Receivers. */
 
 static reader_t* some_reader(model_t* m) {
-  size_t at = draw(m, RECEIVERS);
+  size_t at = walk_draw(m->walk, RECEIVERS);
   size_t i;
 
   for (i = 0; i < RECEIVERS; i++) {
@@ -662,7 +644,7 @@ static void model_borrowed(model_t* m, reader_t* r, const void* value, uint64_t 
 
 /* The version of a value that has come by itself; it may have been replaced a moment ago. */
 static uint64_t version_of(const model_t* m, const void* value) {
-  uint64_t number = watch_number(value);
+  uint64_t number = walk_number(value);
   uint64_t version;
 
   want(m, number < m->made, 1);
@@ -704,21 +686,24 @@ static void borrow(model_t* m, bool is_update) {
   r->value = value;
 }
 
-static void call_borrow(model_t* m) {
+static void call_borrow(void* model) {
+  model_t* m = model;
   borrow(m, false);
 }
 
-static void call_update(model_t* m) {
+static void call_update(void* model) {
+  model_t* m = model;
   borrow(m, true);
 }
 
-static void call_mark(model_t* m) {
+static void call_mark(void* model) {
+  model_t* m = model;
   reader_t* r = some_reader(m);
 
   if (r == NULL) {
     return;
   }
-  if (draw(m, 3) > 0) {
+  if (walk_draw(m->walk, 3) > 0) {
     want(m, uvch_watch_mark_changed(&r->rx), 0);
     r->seen = NONE;
     r->latest = r->waits ? r->latest : m->current; /* a predicate is asked about what it has not tested, no matter what */
@@ -729,7 +714,8 @@ static void call_mark(model_t* m) {
   }
 }
 
-static void call_changed(model_t* m) {
+static void call_changed(void* model) {
+  model_t* m = model;
   reader_t* r = some_reader(m);
 
   if (r == NULL) {
@@ -739,21 +725,21 @@ static void call_changed(model_t* m) {
     want(m, uvch_watch_changed_wait(&r->rx), UV_EPERM);
     want(m, uvch_watch_changed_timedwait(&r->rx, 0), UV_EPERM);
   } else if (is_unseen(m, r)) {
-    want(m, draw(m, 2) == 0 ? uvch_watch_changed_wait(&r->rx) : uvch_watch_changed_timedwait(&r->rx, 0), 0);
+    want(m, walk_draw(m->walk, 2) == 0 ? uvch_watch_changed_wait(&r->rx) : uvch_watch_changed_timedwait(&r->rx, 0), 0);
     r->seen = m->current;
   } else if (senders(m) == 0) {
-    want(m, draw(m, 2) == 0 ? uvch_watch_changed_wait(&r->rx) : uvch_watch_changed_timedwait(&r->rx, 0), UV_EOF);
+    want(m, walk_draw(m->walk, 2) == 0 ? uvch_watch_changed_wait(&r->rx) : uvch_watch_changed_timedwait(&r->rx, 0), UV_EOF);
   } else {
-    want(m, uvch_watch_changed_timedwait(&r->rx, 0), UV_ETIMEDOUT);
+    want(m, uvch_watch_changed_timedwait(&r->rx, walk_draw_timeout(m->walk)), UV_ETIMEDOUT);
   }
 }
 
 /* Waits for a value. */
 
 static void draw_wish(model_t* m, waiting_t* w) {
-  w->divisor = 1 + draw(m, 4);
-  w->rest = draw(m, w->divisor);
-  w->fails = draw(m, 8) == 0 ? UV_EILSEQ : 0;
+  w->divisor = 1 + walk_draw(m->walk, 4);
+  w->rest = walk_draw(m->walk, w->divisor);
+  w->fails = walk_draw(m->walk, 8) == 0 ? UV_EILSEQ : 0;
   w->tested = NONE;
   w->is_answered = false;
   w->asking = 0;
@@ -887,14 +873,14 @@ static void wait_by_request(model_t* m, reader_t* r) {
   memset(&r->waiting, 0xa5, sizeof(r->waiting));
   draw_wish(m, &r->waiting);
   r->waiting.req.data = a;
-  want(m, uvch_watch_wait_for(&r->waiting.req, &r->rx, on_predicate, a, on_waited), wanted);
-  r->waits = wanted == 0;
+  r->waits = try_want(m, uvch_watch_wait_for(&r->waiting.req, &r->rx, on_predicate, a, on_waited), wanted) && wanted == 0;
   if (!r->waits) {
     free(a);
   }
 }
 
-static void call_wait_for(model_t* m) {
+static void call_wait_for(void* model) {
+  model_t* m = model;
   reader_t* r = some_reader(m);
 
   if (r == NULL || is_full(m)) {
@@ -905,15 +891,16 @@ static void call_wait_for(model_t* m) {
     if (!is_done(m, r)) {
       want(m, uvch_watch_wait_for(&req, &r->rx, on_predicate, NULL, on_waited), UV_EALREADY);
     }
-  } else if (r->loop == NULL && draw(m, 8) > 0) {
+  } else if (r->loop == NULL && walk_draw(m->walk, 8) > 0) {
     wait_by_thread(m, r);
   } else {
     wait_by_request(m, r);
   }
 }
 
-static void call_cancel_wait(model_t* m) {
-  reader_t* r = &m->readers[draw(m, RECEIVERS)];
+static void call_cancel_wait(void* model) {
+  model_t* m = model;
+  reader_t* r = &m->readers[walk_draw(m->walk, RECEIVERS)];
   int answer;
 
   if (!r->waits) {
@@ -959,9 +946,10 @@ static void on_change(uvch_watch_receiver_t* rx, int status, const void* value) 
   let_go(m);
 }
 
-static void call_start(model_t* m) {
+static void call_start(void* model) {
+  model_t* m = model;
   reader_t* r = some_reader(m);
-  unsigned int flags = draw(m, 3) == 0 ? UVCH_WATCH_CURRENT : 0;
+  unsigned int flags = walk_draw(m->walk, 3) == 0 ? UVCH_WATCH_CURRENT : 0;
   int wanted;
 
   if (r == NULL || (r->waits && is_done(m, r))) {
@@ -979,7 +967,8 @@ static void call_start(model_t* m) {
   }
 }
 
-static void call_stop(model_t* m) {
+static void call_stop(void* model) {
+  model_t* m = model;
   reader_t* r = some_reader(m);
 
   if (r != NULL) {
@@ -1013,27 +1002,32 @@ static bool is_busy(const model_t* m) {
 /* One pass of one loop; there may be more to come after it. */
 static void pass(model_t* m, size_t loop) {
   m->drops_call = true;
-  uv_run(&m->loops[loop], UV_RUN_NOWAIT);
+  walk_pass(m->walk, loop);
   m->drops_call = false;
 }
 
-static void call_pass(model_t* m) {
-  pass(m, draw(m, LOOPS));
+static void call_pass(void* model) {
+  model_t* m = model;
+  pass(m, walk_draw(m->walk, WALK_LOOPS));
 }
 
 static void pass_all(model_t* m) {
   size_t i;
 
-  for (i = 0; i < LOOPS; i++) {
+  for (i = 0; i < WALK_LOOPS; i++) {
     pass(m, i);
   }
 }
 
 /* Everything comes, and then nothing any more. */
-static void call_run(model_t* m) {
+static void call_run(void* model) {
+  model_t* m = model;
   size_t passes;
   int i;
 
+  if (m->walk->depth > 0) {
+    return;
+  }
   for (passes = 0; is_busy(m); passes++) {
     want(m, passes < 10000, 1);
     pass_all(m);
@@ -1057,7 +1051,7 @@ static reader_t* free_reader(model_t* m) {
 }
 
 static uv_loop_t* some_loop(model_t* m) {
-  return draw(m, 3) == 0 ? NULL : &m->loops[draw(m, LOOPS)];
+  return walk_draw(m->walk, 3) == 0 ? NULL : &m->walk->loops[walk_draw(m->walk, WALK_LOOPS)];
 }
 
 static void begin_reader(reader_t* r, uv_loop_t* loop, uint64_t seen, uint64_t latest) {
@@ -1072,7 +1066,8 @@ static void begin_reader(reader_t* r, uv_loop_t* loop, uint64_t seen, uint64_t l
   r->borrowed = NONE;
 }
 
-static void call_subscribe(model_t* m) {
+static void call_subscribe(void* model) {
+  model_t* m = model;
   writer_t* w = some_writer(m);
   reader_t* r = free_reader(m);
   uv_loop_t* loop = some_loop(m);
@@ -1081,11 +1076,14 @@ static void call_subscribe(model_t* m) {
     return;
   }
   memset(&r->rx, 0xa5, sizeof(r->rx));
-  want(m, uvch_watch_subscribe(loop, &r->rx, &w->tx), 0);
+  if (!try_want(m, uvch_watch_subscribe(loop, &r->rx, &w->tx), 0)) {
+    return;
+  }
   begin_reader(r, loop, m->current, m->current);
 }
 
-static void call_clone(model_t* m) {
+static void call_clone(void* model) {
+  model_t* m = model;
   reader_t* source = some_reader(m);
   reader_t* r = free_reader(m);
   uv_loop_t* loop = some_loop(m);
@@ -1094,20 +1092,24 @@ static void call_clone(model_t* m) {
     return;
   }
   memset(&r->rx, 0xa5, sizeof(r->rx));
-  want(m, uvch_watch_receiver_clone(loop, &r->rx, &source->rx), 0);
-  begin_reader(r, loop, source->seen, source->latest);
+  if (!try_want(m, uvch_watch_receiver_clone(loop, &r->rx, &source->rx), 0)) {
+    return;
+  }
+  begin_reader(r, loop, walk_lie == LIE_CLONE ? m->current : source->seen, source->latest);
   want(m, uvch_watch_receiver_same_channel(&source->rx, &r->rx), 1);
 }
 
-static void call_attach(model_t* m) {
+static void call_attach(void* model) {
+  model_t* m = model;
   reader_t* r = some_reader(m);
-  uv_loop_t* loop = &m->loops[draw(m, LOOPS)];
+  uv_loop_t* loop = &m->walk->loops[walk_draw(m->walk, WALK_LOOPS)];
 
   if (r == NULL || r->busy > 0) {
     return;
   }
-  want(m, uvch_attach(loop, (uvch_handle_t*) &r->rx), r->loop != NULL ? UV_EALREADY : 0);
-  r->loop = r->loop != NULL ? r->loop : loop;
+  if (try_want(m, uvch_attach(loop, (uvch_handle_t*) &r->rx), r->loop != NULL ? UV_EALREADY : 0) && r->loop == NULL) {
+    r->loop = loop;
+  }
 }
 
 static void on_close(uvch_handle_t* handle) {
@@ -1135,7 +1137,8 @@ static void close_reader(model_t* m, reader_t* r) {
   r->holds -= 1;
 }
 
-static void call_close(model_t* m) {
+static void call_close(void* model) {
+  model_t* m = model;
   reader_t* r = some_reader(m);
 
   if (r != NULL && r->busy == 0) {
@@ -1145,131 +1148,100 @@ static void call_close(model_t* m) {
 
 /* Walks. */
 
-typedef struct call_s {
-  const char* name;
-  void (*run)(model_t* m);
-  size_t weight; /* the first ones get another one in each walk */
-} call_t;
-
-static const call_t calls[] = {
-    {"send", call_send, 0},
-    {"update", call_update, 0},
-    {"borrow", call_borrow, 0},
-    {"changed", call_changed, 0},
-    {"run", call_run, 0},
-    {"wait_for", call_wait_for, 0},
-    {"start", call_start, 0},
-    {"pass", call_pass, 3},
-    {"send_replace", call_send_replace, 2},
-    {"modify", call_modify, 2},
-    {"sender_borrow", call_sender_borrow, 2},
-    {"mark", call_mark, 2},
-    {"cancel_wait", call_cancel_wait, 1},
-    {"watch", call_watch, 1},
-    {"cancel_watch", call_cancel_watch, 1},
-    {"stop", call_stop, 1},
-    {"attach", call_attach, 1},
-    {"subscribe", call_subscribe, 3},
-    {"clone", call_clone, 2},
-    {"close", call_close, 3},
-    {"clone_sender", call_clone_sender, 2},
-    {"close_sender", call_close_sender, 2},
+static const walk_call_t calls[] = {
+    {"send", call_send, 10},
+    {"update", call_update, 10},
+    {"borrow", call_borrow, 10},
+    {"changed", call_changed, 10},
+    {"run", call_run, 10},
+    {"wait_for", call_wait_for, 10},
+    {"start", call_start, 10},
+    {"pass", call_pass, 6},
+    {"send_replace", call_send_replace, 4},
+    {"modify", call_modify, 4},
+    {"sender_borrow", call_sender_borrow, 4},
+    {"mark", call_mark, 4},
+    {"cancel_wait", call_cancel_wait, 2},
+    {"watch", call_watch, 2},
+    {"cancel_watch", call_cancel_watch, 2},
+    {"stop", call_stop, 2},
+    {"attach", call_attach, 2},
+    {"subscribe", call_subscribe, 6},
+    {"clone", call_clone, 4},
+    {"close", call_close, 6},
+    {"clone_sender", call_clone_sender, 4},
+    {"close_sender", call_close_sender, 4},
 };
-
-enum { CHANGING = 7 };
 
 /* What a function of the user does sometimes: any call, also one pass of a loop, in which other callbacks come. */
 static void reenter_once(model_t* m) {
   bool drops_call = m->drops_call;
-  const char* name = m->call;
-  const call_t* call = &calls[draw(m, m->eager > 1 && draw(m, 2) == 0 ? CHANGING : COUNT(calls))];
 
-  if (call->run == call_run || m->depth == DEEP || m->nested == NESTED_MAX || is_full(m)) {
+  if (walk_is_over(m->walk) || m->walk->depth == DEEP || m->nested == NESTED_MAX || is_full(m)) {
     return;
   }
+  support_alloc_fail(0); /* that was for the call outside */
+  m->walk->step += 1;
   m->nested += 1;
-  m->depth += 1;
-  m->call = call->name;
+  m->walk->depth += 1;
   m->drops_call = false;
-  call->run(m);
+  walk_call(m->walk, &m->calls, m);
   check_model(m);
   m->drops_call = drops_call;
-  m->call = name;
-  m->depth -= 1;
+  m->walk->depth -= 1;
 }
 
 static void reenter(model_t* m) {
-  size_t n = m->eager > 1 ? draw(m, m->eager + 1) : draw(m, 4) == 0;
+  size_t n = m->eager > 1 ? walk_draw(m->walk, m->eager + 1) : walk_chance(m->walk, 4);
 
   for (; n > 0; n--) {
     reenter_once(m);
   }
 }
 
-static void draw_weights(model_t* m, size_t weights[COUNT(calls)]) {
-  size_t i;
+static void draw_form(model_t* m) {
+  static const size_t sizes[] = {8, 8, 8, 20, 64, 128, 129, WALK_ITEM_MAX};
 
-  for (i = 0; i < COUNT(calls); i++) {
-    weights[i] = i < CHANGING ? 1 + draw(m, 10) : calls[i].weight;
-  }
-}
-
-static const call_t* draw_call(model_t* m, const size_t weights[COUNT(calls)]) {
-  size_t sum = 0;
-  size_t at;
-  size_t i;
-
-  for (i = 0; i < COUNT(calls); i++) {
-    sum += weights[i];
-  }
-  at = draw(m, sum);
-  for (i = 0; at >= weights[i]; i++) {
-    at -= weights[i];
-  }
-  return &calls[i];
-}
-
-/* Versions: from the beginning, across the end of 32 bits, the middle or the end of 64, or from anywhere. */
-static uint64_t draw_first(model_t* m) {
-  static const uint64_t ends[] = {UINT32_MAX, UINT64_MAX / 2, UINT64_MAX};
-  size_t at = draw(m, COUNT(ends) + 2);
-
-  if (at < COUNT(ends)) {
-    return ends[at] - draw(m, 60);
-  }
-  return at == COUNT(ends) ? 0 : next_random(&m->random);
+  m->form.size = sizes[walk_draw(m->walk, COUNT(sizes))];
+  m->form.copies = walk_chance(m->walk, 2);
+  m->form.drops = walk_chance(m->walk, 2);
+  m->eager = walk_chance(m->walk, 2) ? 4 : 1;
+  walk_note(m->walk, "values of %lld bytes; 1 copy, 2 drop function: %lld", (long long) m->form.size,
+            m->form.copies + 2 * m->form.drops);
 }
 
 static void begin_walk(model_t* m) {
-  _Alignas(max_align_t) unsigned char value[VALUE_MAX];
-  uvch_watch_options_t options;
+  _Alignas(max_align_t) unsigned char value[WALK_ITEM_MAX];
   uv_loop_t* loop = some_loop(m);
+  bool with_reader = !walk_chance(m->walk, 4);
+  uvch_watch_options_t options;
 
   memset(&options, 0, sizeof(options));
   options.copy = m->form.copies ? on_copy : NULL;
   options.drop = m->form.drops ? on_drop : NULL;
   options.arg = m;
-  uvch__watch_first = draw_first(m);
-  m->call = "init";
+  uvch__watch_first = walk_draw_first(m->walk);
   make(m, value);
   m->loose = 0;
   m->current = 0;
   m->versions[0] = 0;
-  if (draw(m, 4) == 0) {
-    want(m, uvch_watch_init_ex(NULL, NULL, &m->writers[0].tx, m->form.size, value, &options), 0);
-  } else {
-    want(m, uvch_watch_init_ex(loop, &m->readers[0].rx, &m->writers[0].tx, m->form.size, value, &options), 0);
+  while (!try_want(m,
+                   uvch_watch_init_ex(with_reader ? loop : NULL, with_reader ? &m->readers[0].rx : NULL, &m->writers[0].tx,
+                                      m->form.size, value, &options),
+                   0)) {}
+  if (with_reader) {
     begin_reader(&m->readers[0], loop, 0, 0);
   }
   begin_writer(&m->writers[0]);
   check_model(m);
 }
 
-static void close_writers(model_t* m, size_t in) {
+/* Those whose bit is set. */
+static void close_writers(model_t* m, size_t which) {
   size_t i;
 
   for (i = 0; i < SENDERS; i++) {
-    if (m->writers[i].open && draw(m, in) == 0) {
+    if (m->writers[i].open && (which & (size_t) 1 << i) != 0) {
       want(m, uvch_watch_sender_close(&m->writers[i].tx), 0);
       m->writers[i].open = false;
       check_model(m);
@@ -1277,87 +1249,47 @@ static void close_writers(model_t* m, size_t in) {
   }
 }
 
-static void end_walk(model_t* m) {
+static void end_walk(model_t* m, size_t first) {
   size_t i;
 
-  m->call = "the end";
-  m->depth = DEEP; /* no more surprises */
-  close_writers(m, 2);
+  walk_note(m->walk, "the end", 0, 0);
+  close_writers(m, first);
   for (i = 0; i < RECEIVERS; i++) {
     if (m->readers[i].open) {
       close_reader(m, &m->readers[i]);
       check_model(m);
     }
   }
-  close_writers(m, 1);
+  close_writers(m, SIZE_MAX);
   while (is_busy(m)) {
     pass_all(m);
-  }
-  for (i = 0; i < LOOPS; i++) {
-    want(m, uv_run(&m->loops[i], UV_RUN_DEFAULT), 0);
   }
   if (m->form.drops) {
     want(m, m->alive_all, 0);
   }
 }
 
-static void walk(uv_loop_t* loops, model_t* m, int form, uint64_t seed) {
-  static const size_t sizes[] = {8, 8, 8, 20, 64, 128, 129, VALUE_MAX};
-  size_t weights[COUNT(calls)];
-  size_t blocks;
+static void run(const uint8_t* data, size_t size) {
+  model_t* m = calloc(1, sizeof(*m));
+  size_t first;
 
-  memset(m, 0, sizeof(*m));
-  m->loops = loops;
-  m->seed = seed;
-  m->random = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407); /* not 0 for small seeds */
-  m->form.size = sizes[draw(m, COUNT(sizes))];
-  m->form.copies = form & 1;
-  m->form.drops = form & 2;
-  m->eager = draw(m, 2) == 0 ? 4 : 1;
-  draw_weights(m, weights);
-  blocks = support_alloc_blocks();
+  if (m == NULL) {
+    abort();
+  }
+  m->walk = walk_begin(&kind_watch, data, size);
+  walk_calls_begin(m->walk, &m->calls, calls, COUNT(calls));
+  first = walk_draw(m->walk, (size_t) 1 << SENDERS);
+  draw_form(m);
   begin_walk(m);
-  for (m->step = 0; m->step < STEPS; m->step++) {
-    const call_t* call = draw_call(m, weights);
-    m->call = call->name;
+  for (; !walk_is_over(m->walk); m->walk->step++) {
     m->nested = 0;
-    call->run(m);
+    walk_call(m->walk, &m->calls, m);
     check_model(m);
   }
-  end_walk(m);
-  want(m, support_alloc_blocks(), blocks);
+  end_walk(m, first);
+  walk_end(m->walk);
   uvch__watch_first = 0;
-}
-
-/* Of values with and without functions to copy and to drop them. */
-START_TEST(any_walk_does_what_the_model_says) {
-  uint64_t first = (uint64_t) (_i + 1) * 1000000;
-  uint64_t count = support_scale(500);
-  model_t* m = malloc(sizeof(*m));
-  uv_loop_t loops[LOOPS];
-  uint64_t i;
-  size_t k;
-
-  ck_assert_ptr_nonnull(m);
-  printf("copy %d, drop %d: seeds %" PRIu64 " to %" PRIu64 "\n", _i & 1, (_i & 2) >> 1, first, first + count - 1);
-  fflush(stdout);
-  for (k = 0; k < LOOPS; k++) {
-    support_loop_init(&loops[k]);
-  }
-  for (i = 0; i < count; i++) {
-    walk(loops, m, _i, first + i);
-  }
-  for (k = 0; k < LOOPS; k++) {
-    support_loop_end(&loops[k]);
-  }
   free(m);
 }
-END_TEST
 
-int main(void) {
-  Suite* suite = suite_create("watch_model");
-  TCase* tcase = support_case(suite, "walks");
-
-  tcase_add_loop_test(tcase, any_walk_does_what_the_model_says, 0, 4);
-  return support_main(suite);
-}
+const walk_kind_t kind_watch = {"watch", run, lies};
