@@ -48,11 +48,11 @@ static _Atomic(bool) fail_on; /* that one and those after it */
 static size_t sweep_test;
 static size_t sweep_fails;
 
-/* Others may wait for this thread now, for ever; not where the case's own thread is told: its next check ends the test. */
-static void sweep_note_failure(void) {
+/* Somebody was told of the failure who does not end the test by it. Others may wait for him now, for ever. */
+static void sweep_note(void) {
   const struct itimerval patience = {.it_value = {.tv_usec = 150000}};
 
-  if (sweep_fails == 0 || support_thread_number() == (long) getpid()) {
+  if (sweep_fails == 0) {
     return;
   }
   fprintf(stderr, "told %zu\n", sweep_test);
@@ -79,7 +79,9 @@ static bool fails(void) {
     return false;
   }
   atomic_fetch_add(&failed, 1);
-  sweep_note_failure();
+  if (support_thread_number() != (long) getpid()) { /* else the next check of the case's own thread ends it */
+    sweep_note();
+  }
   return true;
 }
 
@@ -485,6 +487,7 @@ void support_slow_destroy(support_slow_t* slow) {
 void support_result_fail(support_result_t* result, const char* where, long long code) {
   const char* none = NULL;
 
+  sweep_note();
   if (atomic_compare_exchange_strong(&result->first, &none, where)) {
     atomic_store(&result->code, code);
   }

@@ -4,8 +4,6 @@
 #include "support.h"
 
 #include <stdio.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -418,30 +416,6 @@ END_TEST
 
 /* None left. */
 
-START_TEST(init_without_memory_leaves_both_ends_alone) {
-  uvch_mpsc_receiver_t rx;
-  uvch_mpsc_sender_t tx;
-  unsigned char before[sizeof(rx)];
-  size_t blocks = support_alloc_blocks();
-  uv_loop_t loop;
-
-  support_loop_init(&loop);
-  memset(&rx, 0x5a, sizeof(rx));
-  memset(&tx, 0x5a, sizeof(tx));
-  memset(before, 0x5a, sizeof(before));
-  support_alloc_fail_from(1);
-  ck_assert_int_eq(uvch_mpsc_init(NULL, &rx, &tx, 8, CAPACITY), UV_ENOMEM);
-  ck_assert_int_eq(uvch_mpsc_init(&loop, &rx, &tx, 8, CAPACITY), UV_ENOMEM);
-  ck_assert_int_eq(open_ready_made(NULL, &rx, &tx, CAPACITY), UV_ENOMEM);
-  ck_assert_int_eq(uvch_loop_configure(&loop, UVCH_LOOP_HOT_MAX, 0), UV_ENOMEM);
-  support_alloc_fail_from(0);
-  ck_assert_mem_eq(&rx, before, sizeof(rx));
-  ck_assert_mem_eq(&tx, before, sizeof(tx));
-  ck_assert_uint_eq(support_alloc_blocks(), blocks);
-  support_loop_close(&loop); /* nothing was left on it */
-}
-END_TEST
-
 START_TEST(a_send_without_memory_claims_nothing) {
   uvch_mpsc_receiver_t rx;
   uvch_mpsc_sender_t tx;
@@ -521,42 +495,6 @@ START_TEST(a_wait_without_memory_is_refused_and_takes_no_place) {
   support_alloc_fail_from(0);
   support_loop_run(&loop);
   ck_assert_int_eq(done, 0);
-  close_channel(&rx, &tx);
-  support_loop_end(&loop);
-}
-END_TEST
-
-START_TEST(init_without_a_descriptor_leaves_both_ends_alone) {
-  uvch_mpsc_receiver_t rx;
-  uvch_mpsc_sender_t tx;
-  unsigned char before[sizeof(rx)];
-  struct rlimit limit;
-  struct rlimit low;
-  uv_loop_t loop;
-  int fd;
-  int r;
-
-  support_loop_init(&loop);
-  memset(&rx, 0x5a, sizeof(rx));
-  memset(&tx, 0x5a, sizeof(tx));
-  memset(before, 0x5a, sizeof(before));
-  ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-  fd = dup(STDERR_FILENO); /* the lowest one that is free */
-  ck_assert_int_ge(fd, 0);
-  low = limit;
-  low.rlim_cur = (rlim_t) fd;
-  close(fd);
-  ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-  r = uvch_mpsc_init(&loop, &rx, &tx, sizeof(uint64_t), CAPACITY);
-  ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  if (r != 0) { /* libuv may have one already that its asyncs share */
-    ck_assert_int_eq(r, UV_EMFILE);
-    ck_assert_mem_eq(&rx, before, sizeof(rx));
-    ck_assert_mem_eq(&tx, before, sizeof(tx));
-    ck_assert_uint_eq(support_alloc_blocks(), 0);
-    support_loop_run(&loop);
-    open_channel(&loop, &rx, &tx, CAPACITY);
-  }
   close_channel(&rx, &tx);
   support_loop_end(&loop);
 }
@@ -858,11 +796,9 @@ static void add_growth(Suite* suite) {
 static void add_failure(Suite* suite) {
   TCase* tcase = support_case(suite, "failure");
 
-  add_for_every_capacity(tcase, init_without_memory_leaves_both_ends_alone);
   add_for_every_capacity(tcase, a_send_without_memory_claims_nothing);
   tcase_add_loop_test(tcase, an_unbounded_channel_without_memory_keeps_what_it_has, 0, 40);
   tcase_add_test(tcase, a_wait_without_memory_is_refused_and_takes_no_place);
-  add_for_every_capacity(tcase, init_without_a_descriptor_leaves_both_ends_alone);
   tcase_add_test(tcase, any_allocation_may_fail_once_and_nothing_is_lost_or_leaked);
   tcase_add_test(tcase, memory_may_run_out_for_good_anywhere_and_nothing_is_lost_or_leaked);
   add_for_every_capacity(tcase, any_allocation_of_blocking_threads_may_fail_once_and_nothing_is_lost);

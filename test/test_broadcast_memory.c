@@ -8,8 +8,6 @@
 #include "support.h"
 
 #include <limits.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define NO_TIME_BUDGET UINT64_C(1000000000000)
@@ -1773,60 +1771,6 @@ START_TEST(a_send_without_memory_keeps_nothing) {
 }
 END_TEST
 
-START_TEST(without_a_descriptor_both_ends_are_left_alone) {
-  unsigned char before[sizeof(uvch_broadcast_receiver_t)];
-  uvch_broadcast_receiver_t plain;
-  uvch_broadcast_receiver_t rx;
-  uvch_broadcast_sender_t other;
-  uvch_broadcast_sender_t tx;
-  struct rlimit limit;
-  struct rlimit low;
-  uv_loop_t loop;
-  size_t blocks;
-  int answers[3];
-  size_t i;
-  int fd;
-
-  support_loop_init(&loop);
-  ck_assert_int_eq(uvch_broadcast_init(NULL, &plain, &tx, sizeof(uint64_t), 4), 0);
-  memset(&rx, 0x5a, sizeof(rx));
-  memset(&other, 0x5a, sizeof(other));
-  memset(before, 0x5a, sizeof(before));
-  blocks = support_alloc_blocks();
-  ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-  fd = dup(STDERR_FILENO); /* the lowest one that is free */
-  ck_assert_int_ge(fd, 0);
-  low = limit;
-  low.rlim_cur = (rlim_t) fd;
-  close(fd);
-  ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-  answers[0] = uvch_broadcast_subscribe(&loop, &rx, &tx);
-  if (answers[0] != 0) { /* libuv may have one already that its asyncs share */
-    answers[1] = uvch_broadcast_init(&loop, &rx, &other, sizeof(uint64_t), 4);
-    answers[2] = uvch_attach(&loop, (uvch_handle_t*) &plain);
-  }
-  ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  if (answers[0] != 0) {
-    for (i = 0; i < COUNT(answers); i++) {
-      ck_assert_int_eq(answers[i], UV_EMFILE);
-    }
-    ck_assert_mem_eq(&rx, before, sizeof(rx));
-    ck_assert_mem_eq(&other, before, sizeof(other));
-    ck_assert_uint_eq(support_alloc_blocks(), blocks);
-    ck_assert_uint_eq(uvch_broadcast_sender_receiver_count(&tx), 1);
-    support_loop_run(&loop);
-    subscribe(&loop, &rx, &tx);
-  }
-  ck_assert_int_eq(try_put(&tx, 3), 2);
-  ck_assert_uint_eq(take(&rx), 3);
-  ck_assert_uint_eq(take(&plain), 3);
-  close_rx(&plain);
-  close_rx(&rx);
-  drop_sender(&tx);
-  support_loop_end(&loop);
-}
-END_TEST
-
 /* Programs that close the library's handles. */
 
 static void close_uv(uv_handle_t* handle, void* arg) {
@@ -1926,7 +1870,6 @@ static void add_trouble(Suite* suite) {
   tcase_add_loop_test(tcase, any_allocation_may_fail_and_nothing_is_lost_or_leaked, 0, 2);
   tcase_add_loop_test(tcase, a_wait_without_memory_is_refused_and_takes_no_place, 0, 2);
   tcase_add_loop_test(tcase, a_send_without_memory_keeps_nothing, 0, 2 * POLICIES);
-  tcase_add_test(tcase, without_a_descriptor_both_ends_are_left_alone);
 }
 
 int main(void) {

@@ -9,7 +9,6 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -637,44 +636,6 @@ START_TEST(a_thread_that_cannot_sleep_for_lack_of_memory_takes_what_is_there) {
 }
 END_TEST
 
-START_TEST(without_a_descriptor_both_ends_are_left_alone) {
-  unsigned char before[sizeof(uvch_oneshot_receiver_t)];
-  size_t blocks = support_alloc_blocks();
-  uvch_oneshot_receiver_t rx;
-  uvch_oneshot_sender_t tx;
-  struct rlimit limit;
-  struct rlimit low;
-  uv_loop_t loop;
-  int fd;
-  int r;
-
-  support_loop_init(&loop);
-  memset(&rx, 0x5a, sizeof(rx));
-  memset(&tx, 0x5a, sizeof(tx));
-  memset(before, 0x5a, sizeof(before));
-  ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-  fd = dup(STDERR_FILENO); /* the lowest one that is free */
-  ck_assert_int_ge(fd, 0);
-  low = limit;
-  low.rlim_cur = (rlim_t) fd;
-  close(fd);
-  ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-  r = uvch_oneshot_init(&loop, &rx, &tx, sizeof(uint64_t));
-  ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  if (r != 0) { /* libuv may have one already that its asyncs share */
-    ck_assert_int_eq(r, UV_EMFILE);
-    ck_assert_mem_eq(&rx, before, sizeof(rx));
-    ck_assert_mem_eq(&tx, before, sizeof(tx));
-    ck_assert_uint_eq(support_alloc_blocks(), blocks);
-    support_loop_run(&loop);
-    open_pair(&loop, &rx, &tx);
-  }
-  drop_sender(&tx);
-  close_rx(&rx);
-  support_loop_end(&loop);
-}
-END_TEST
-
 /* A program that walks its loop and closes every handle, the library's too. */
 
 static void close_uv(uv_handle_t* handle, void* arg) {
@@ -1011,7 +972,6 @@ static void add_trouble(Suite* suite) {
   tcase_add_loop_test(tcase, any_allocation_may_fail_and_nothing_is_lost_or_leaked, 0, 2);
   tcase_add_loop_test(tcase, an_error_for_memory_leaves_both_ends_as_they_were, 0, 2);
   tcase_add_test(tcase, a_thread_that_cannot_sleep_for_lack_of_memory_takes_what_is_there);
-  tcase_add_test(tcase, without_a_descriptor_both_ends_are_left_alone);
   tcase_add_loop_test(tcase, a_program_may_close_the_librarys_handles, 0, 2);
   tcase_add_test(tcase, a_callback_may_close_the_librarys_handles);
   tcase_add_loop_test(tcase, a_program_may_close_the_librarys_handles_under_a_request, 0, 3);

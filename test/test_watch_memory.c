@@ -7,8 +7,6 @@
 #endif
 #include "watch_support.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
 
 #define NO_TIME_BUDGET UINT64_C(1000000000000)
 
@@ -2176,64 +2174,6 @@ START_TEST(a_wait_without_memory_is_refused_and_does_not_sleep) {
 }
 END_TEST
 
-START_TEST(without_a_descriptor_both_ends_are_left_alone) {
-  unsigned char before[sizeof(uvch_watch_receiver_t)];
-  uvch_watch_closed_t closed_req;
-  uvch_watch_receiver_t plain;
-  uvch_watch_receiver_t rx;
-  uvch_watch_sender_t other;
-  uvch_watch_sender_t tx;
-  struct rlimit limit;
-  struct rlimit low;
-  uv_loop_t loop;
-  uint64_t value = 1;
-  size_t blocks;
-  int answers[5];
-  size_t i;
-  int fd;
-
-  support_loop_init(&loop);
-  watch_open(NULL, &plain, &tx, 0);
-  memset(&rx, 0x5a, sizeof(rx));
-  memset(&other, 0x5a, sizeof(other));
-  memset(before, 0x5a, sizeof(before));
-  blocks = support_alloc_blocks();
-  ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-  fd = dup(STDERR_FILENO); /* the lowest one that is free */
-  ck_assert_int_ge(fd, 0);
-  low = limit;
-  low.rlim_cur = (rlim_t) fd;
-  close(fd);
-  ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
-  answers[0] = uvch_watch_subscribe(&loop, &rx, &tx);
-  if (answers[0] != 0) { /* libuv may have one already that its asyncs share */
-    answers[1] = uvch_watch_init(&loop, &rx, &other, sizeof(value), &value);
-    answers[2] = uvch_attach(&loop, (uvch_handle_t*) &plain);
-    answers[3] = uvch_watch_receiver_clone(&loop, &rx, &plain);
-    answers[4] = uvch_watch_closed(&loop, &closed_req, &tx, on_closed);
-  }
-  ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  if (answers[0] != 0) {
-    for (i = 0; i < COUNT(answers); i++) {
-      ck_assert_int_eq(answers[i], UV_EMFILE);
-    }
-    ck_assert_mem_eq(&rx, before, sizeof(rx));
-    ck_assert_mem_eq(&other, before, sizeof(other));
-    ck_assert_uint_eq(support_alloc_blocks(), blocks);
-    ck_assert_uint_eq(uvch_watch_sender_receiver_count(&tx), 1);
-    support_loop_run(&loop);
-    watch_subscribe(&loop, &rx, &tx);
-  }
-  watch_put(&tx, 3);
-  ck_assert_uint_eq(watch_take(&rx), 3);
-  ck_assert_uint_eq(watch_take(&plain), 3);
-  watch_close(&plain);
-  watch_close(&rx);
-  watch_drop_sender(&tx);
-  support_loop_end(&loop);
-}
-END_TEST
-
 static void add_ends(Suite* suite) {
   TCase* tcase = support_case(suite, "ends");
 
@@ -2282,7 +2222,6 @@ static void add_trouble(Suite* suite) {
 
   tcase_add_loop_test(tcase, any_allocation_may_fail_and_nothing_is_lost_or_leaked, 0, 2);
   tcase_add_test(tcase, a_wait_without_memory_is_refused_and_does_not_sleep);
-  tcase_add_test(tcase, without_a_descriptor_both_ends_are_left_alone);
 }
 
 int main(void) {
