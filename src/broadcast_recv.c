@@ -194,7 +194,7 @@ int uvch_broadcast_recv_timedwait(uvch_broadcast_receiver_t* rx, void* item, uin
   int err = check_item(rx, item);
 
   if (err == 0 && rx->loop != NULL)
-    err = UVCH__MISTAKE(UV_EPERM, rx, "has a loop, so a thread cannot wait for it");
+    err = UVCH__HAS_LOOP(rx);
   if (err != 0)
     return err;
   err = take(rx, item, &found);

@@ -75,7 +75,7 @@ int uvch__hub_sleep(struct uvch__hub* h, struct uvch__waiter* waiter, uint64_t d
   int err;
 
   if (uvch__group_runs_here(h))
-    return UVCH__MISTAKE(UV_EPERM, h, UVCH__WAITS_FOR_ITSELF);
+    return UVCH__WAITS_FOR_ITSELF(h);
   p = uvch__parker_new();
   if (p == NULL)
     return UV_ENOMEM;

@@ -11,7 +11,9 @@
 
 #ifdef UVCH__MISUSE
 
+#ifdef __GLIBC__
 #include <execinfo.h>
+#endif
 #include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,11 +102,14 @@ static void leave(void) {
 
 /* Telling. */
 
+/* Where the C library can say. */
 static void tell_calls(void) {
+#ifdef __GLIBC__
   void* frames[FRAMES];
   int count = backtrace(frames, FRAMES);
 
   backtrace_symbols_fd(frames, count, STDERR_FILENO);
+#endif
 }
 
 static int is_wished(const char* what) {
@@ -192,7 +197,7 @@ void uvch__use_port(const char* function, struct uvch__port* port, const void* o
 
 int uvch__use(const uvch_handle_t* handle, int err) {
   if (err == UV_EBADF)
-    return uvch__mistake(uvch__handle_name(handle->type), err, handle, "is used after it was closed");
+    return uvch__mistake(uvch__handle_name(handle->type), err, handle, UVCH__IS_CLOSED);
   if (err != UV_EINVAL && handle->port != NULL)
     uvch__use_port(uvch__handle_name(handle->type), handle->port, handle);
   return err;

@@ -96,8 +96,11 @@ void uvch__guard_refork(struct uvch__port* port);
 #define uvch__guard_refork(port) ((void) 0)
 #endif
 
-/* Texts for more than one place. */
-#define UVCH__WAITS_FOR_ITSELF "would be waited for by the thread that runs the receiver's loop"
-#define UVCH__WAS_CLOSED(object) UVCH__MISTAKE(UV_EBADF, (object), "is used after it was closed")
+/* Those of more than one place. */
+#define UVCH__IS_CLOSED "is used after it was closed"
+#define UVCH__WAITS_FOR_ITSELF(object) \
+  UVCH__MISTAKE(UV_EPERM, (object), "would be waited for by the thread that runs the receiver's loop")
+#define UVCH__HAS_LOOP(rx) UVCH__MISTAKE(UV_EPERM, (rx), "has a loop, so a thread cannot wait for it")
+#define UVCH__WAS_CLOSED(object) UVCH__MISTAKE(UV_EBADF, (object), UVCH__IS_CLOSED)
 
 #endif

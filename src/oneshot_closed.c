@@ -168,7 +168,7 @@ int uvch_oneshot_closed_timedwait(const uvch_oneshot_sender_t* tx, uint64_t time
     return 0;
   port = uvch__home_port(&c->home);
   if (port != NULL && uvch__port_runs_here(port))
-    return UVCH__MISTAKE(UV_EPERM, port->loop, UVCH__WAITS_FOR_ITSELF);
+    return UVCH__WAITS_FOR_ITSELF(port->loop);
   return timeout == 0 ? UV_ETIMEDOUT : wait_closed(c, timeout);
 }
 

@@ -288,7 +288,7 @@ int uvch_oneshot_recv_timedwait(uvch_oneshot_receiver_t* rx, void* item, uint64_
   struct uvch__parker* p;
 
   if (err == 0)
-    err = rx->loop != NULL ? UVCH__MISTAKE(UV_EPERM, rx, "has a loop, so a thread cannot wait for it") : take(rx, item);
+    err = rx->loop != NULL ? UVCH__HAS_LOOP(rx) : take(rx, item);
   if (err != UV_EAGAIN)
     return err;
   if (timeout == 0)

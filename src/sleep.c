@@ -8,7 +8,7 @@ int uvch__may_sleep(struct uvch__core* c) {
     return 0;
   if ((atomic_load_explicit(&c->word, memory_order_relaxed) & UVCH__DEAD_WORD) != 0) /* relaxed: this thread has closed it */
     return 0;
-  return UVCH__MISTAKE(UV_EPERM, port->loop, UVCH__WAITS_FOR_ITSELF);
+  return UVCH__WAITS_FOR_ITSELF(port->loop);
 }
 
 static void tell(struct uvch__waiter* waiter, struct uvch__core* c) {

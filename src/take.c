@@ -91,7 +91,7 @@ static int recv_wait(uvch_mpsc_receiver_t* rx, void* items, size_t max, uint64_t
   uint64_t deadline;
 
   if (err == 0 && rx->loop != NULL)
-    err = UVCH__MISTAKE(UV_EPERM, rx, "has a loop, so a thread cannot wait for it");
+    err = UVCH__HAS_LOOP(rx);
   if (err != 0 || max == 0)
     return err;
   err = take(rx->core, items, max);

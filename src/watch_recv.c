@@ -180,7 +180,7 @@ int uvch_watch_receiver_same_channel(const uvch_watch_receiver_t* a, const uvch_
 static int check_thread(const uvch_watch_receiver_t* rx) {
   int err = check(rx);
 
-  return err == 0 && rx->loop != NULL ? UVCH__MISTAKE(UV_EPERM, rx, "has a loop, so a thread cannot wait for it") : err;
+  return err == 0 && rx->loop != NULL ? UVCH__HAS_LOOP(rx) : err;
 }
 
 /* Until the version is not `from` any more; what is there at the end of the time is not left behind. */

@@ -217,10 +217,10 @@ UVCH_EXTERN int uvch_cancel(uvch_req_t* req);
  * with uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request. A
  * program that closes them all the same, and then all of them, gets no callbacks of the library on that loop any more, close
  * callbacks that were due included (in a receive callback: but for messages that were being delivered to that receiver together);
- * senders get UV_EPIPE, but those of a watch channel only have a receiver less. It cancels its waiting requests before, not after, and runs the loop
- * until their callbacks have come (a reservation that has just been granted holds its places until then), closes its inboxes
- * before, and uvch_close()s its receivers before or after. The request of a call that was not cancelled must stay where it is
- * until the reply's sender is used up, and a reply is dropped on that sender's thread.
+ * senders get UV_EPIPE, but those of a watch channel only have a receiver less. It cancels its waiting requests before, not after,
+ * and runs the loop until their callbacks have come (a reservation that has just been granted holds its places until then), closes
+ * its inboxes before, and uvch_close()s its receivers before or after. The request of a call that was not cancelled must stay where
+ * it is until the reply's sender is used up, and a reply is dropped on that sender's thread.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);
