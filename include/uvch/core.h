@@ -142,8 +142,8 @@ struct uvch_req_s {
  * UV_ENOMEM, UV_EMFILE (no descriptor left).
  *
  * Where a function of the library may say UV_EMFILE it says UV_ENFILE or UV_ENOSPC if that is what the system has told it. When
- * the first call on a loop has failed, that may have the library's handles until its next pass: before uv_loop_close() run it once,
- * with UV_RUN_NOWAIT. */
+ * the first call on a loop has failed, that may have the library's handles until its next pass: before uv_loop_close() run it
+ * once, with UV_RUN_NOWAIT. */
 UVCH_EXTERN int uvch_attach(uv_loop_t* loop, uvch_handle_t* handle);
 
 /* uvch_close: close a handle. What is queued goes to the channel's drop function before this returns; senders get UV_EPIPE from
@@ -216,11 +216,11 @@ UVCH_EXTERN int uvch_cancel(uvch_req_t* req);
 /* uvch_owns_handle: 1 if `handle` is one that the library keeps on the loop for itself, else 0. For programs that walk their loop
  * with uv_walk() and close what they find: leave these alone, they close themselves with the last uvch handle and request. A
  * program that closes them all the same, and then all of them, gets no callbacks of the library on that loop any more, close
- * callbacks that were due included (in a receive callback: but for messages that were being delivered to that receiver together);
- * senders get UV_EPIPE, but those of a watch channel only have a receiver less. It cancels its waiting requests before, not after,
- * and runs the loop until their callbacks have come (a reservation that has just been granted holds its places until then), closes
- * its inboxes before, and uvch_close()s its receivers before or after. The request of a call that was not cancelled must stay where
- * it is until the reply's sender is used up, and a reply is dropped on that sender's thread.
+ * callbacks that were due included (in a receive callback: but for messages that were being delivered to that receiver
+ * together); senders get UV_EPIPE, but those of a watch channel only have a receiver less. It cancels its waiting requests
+ * before, not after, and runs the loop until their callbacks have come (a reservation that has just been granted holds its
+ * places until then), closes its inboxes before, and uvch_close()s its receivers before or after. The request of a call that was
+ * not cancelled must stay where it is until the reply's sender is used up, and a reply is dropped on that sender's thread.
  *
  * Threads:  the loop's. */
 UVCH_EXTERN int uvch_owns_handle(const uv_handle_t* handle);
