@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a build with --enable-debug-checks says to mistakes of the program. Each is told on stderr with the threads it is about and
- * the calls that led there. One that the interface answers with an error code gets that code all the same; after one that it cannot
- * answer the program aborts, since anything could happen then. With UVCH_DEBUG=abort in the environment the first one aborts, with UVCH_DEBUG=quiet
- * nothing is said of those with a code.
+ * What a build with --enable-debug-checks says to mistakes of the program. Each is told on stderr with the threads it is about
+ * and the calls that led there. One that the interface answers with an error code gets that code all the same; after one that it
+ * cannot answer the program aborts, since anything could happen then. With UVCH_DEBUG=abort in the environment the first one
+ * aborts, with UVCH_DEBUG=quiet nothing is said of those with a code.
  *
  * In any other build all of this is nothing. */
 #ifndef UVCH_SRC_MISUSE_H
