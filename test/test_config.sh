@@ -154,7 +154,9 @@ replace x.conf 'greeting = two\ninterval = 2\nlimit = 5\nfarewell = bye\n'
 until_true all_greet two 5
 is "a file that takes the name of the old one is followed" "$(uses 2)" \
   "version 2: log info, interval 2 ms, limit 5, greeting 'two'"
-printf 'greeting = three\ninterval = 1\nlimit = 4\nlog = debug\nfarewell = bye\n' >x.conf
+# In one write: the shell writes line by line, and half a file can be a good one.
+printf 'greeting = three\ninterval = 1\nlimit = 4\nlog = debug\nfarewell = bye\n' >three.conf
+cat three.conf >x.conf
 until_true all_greet three 4
 is "a file that is written in its place is followed" "$(uses 3)" \
   "version 3: log debug, interval 1 ms, limit 4, greeting 'three'"
