@@ -435,7 +435,7 @@ if (isMainThread) {
   const [keys, run] = cases[name];
   // A loop that has nothing left to wait for would end with 0.
   process.on("exit", (code) => {
-    if (code === 0 && !finished) process.exitCode = FAILED;
+    if (code === 0 && !finished) leave(FAILED, "nothing is left to wait for, but the case is not done");
   });
   await run(parse(keys, texts));
 } else {

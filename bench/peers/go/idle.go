@@ -11,9 +11,9 @@ import (
 // A receiver is a goroutine that waits on its channel. It has no thread whose sleep could be looked up, so the sender lets
 // its own thread sleep for 200 us before each message, outside of the scheduler; what has no work sleeps by then.
 //
-// With go the sender then waits for the receiver as any goroutine would, and mostly its own thread takes the receiver on.
-// With go-threads the sender is locked to its thread, so another one has to wake up. The receivers stay goroutines: a
-// thread for each would not be one thread for all.
+// With go the sender then waits for the receiver as any goroutine would, and its own thread may take the receiver on. With
+// go-threads the sender is locked to its thread, so another one has to wake up. The receivers stay goroutines: locked ones
+// would need a thread each.
 const restNs = 200000
 
 type arrival struct {

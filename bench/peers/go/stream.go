@@ -136,7 +136,6 @@ func streamOf[M message](a *args) {
 		p := &parts[i]
 		p.ready.Wait()
 		close(p.gate)
-		// Not by range, which would copy a large message twice.
 		for n := p.count; n > 0; n-- {
 			m = <-c
 			take(next, &m)
