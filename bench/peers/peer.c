@@ -16,9 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ID_SHIFT 56
-#define PLACE_MASK (((uint64_t) 1 << ID_SHIFT) - 1)
-
 enum { FAILED = 1, WRONG = 2, NONE = 3 };
 
 /* Of the process as it was started. */
@@ -179,25 +176,6 @@ void peer_result_more(uint64_t messages, const struct peer_meter* meter, uint64_
 
 void peer_result(uint64_t messages, const struct peer_meter* meter, uint64_t* times, size_t n) {
   peer_result_more(messages, meter, times, n, NULL, 0);
-}
-
-void peer_fill(void* message, size_t size, unsigned int producer, uint64_t place) {
-  uint64_t* words = (uint64_t*) message;
-
-  words[0] = (uint64_t) producer << ID_SHIFT | place;
-  if (size > sizeof(*words))
-    words[size / sizeof(*words) - 1] = ~words[0];
-}
-
-void peer_take(struct peer_check* check, const void* message, size_t size) {
-  const uint64_t* words = (const uint64_t*) message;
-  uint64_t id = words[0] >> ID_SHIFT;
-
-  if (id >= check->producers || (words[0] & PLACE_MASK) != check->next[id])
-    peer_fail("a message is missing, doubled or out of order");
-  if (size > sizeof(*words) && words[size / sizeof(*words) - 1] != ~words[0])
-    peer_fail("a message has changed on its way");
-  check->next[id]++;
 }
 
 void* peer_xcalloc(size_t n, size_t size) {

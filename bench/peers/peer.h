@@ -66,10 +66,20 @@ void peer_meter_stop(struct peer_meter* meter); /* leaves the spans in it */
 void peer_result(uint64_t messages, const struct peer_meter* meter, uint64_t* times, size_t n);
 
 /* peer_result_more: the same with one more key. */
-void peer_result_more(uint64_t messages, const struct peer_meter* meter, uint64_t* times, size_t n, const char* key, uint64_t value);
+void peer_result_more(uint64_t messages, const struct peer_meter* meter, uint64_t* times, size_t n, const char* key,
+                      uint64_t value);
 
-/* Messages of `stream`. peer_fill: write the one of a producer. */
-void peer_fill(void* message, size_t size, unsigned int producer, uint64_t place);
+/* Messages of `stream`, written and checked in line, as users' own code is. */
+#define PEER_ID_SHIFT 56
+
+/* peer_fill: write the message of a producer. */
+static inline void peer_fill(void* message, size_t size, unsigned int producer, uint64_t place) {
+  uint64_t* words = (uint64_t*) message;
+
+  words[0] = (uint64_t) producer << PEER_ID_SHIFT | place;
+  if (size > sizeof(*words))
+    words[size / sizeof(*words) - 1] = ~words[0];
+}
 
 /* The receiver's check: place of the next message from each producer. */
 struct peer_check {
@@ -78,7 +88,16 @@ struct peer_check {
 };
 
 /* peer_take: fail unless it is the next message of its producer. */
-void peer_take(struct peer_check* check, const void* message, size_t size);
+static inline void peer_take(struct peer_check* check, const void* message, size_t size) {
+  const uint64_t* words = (const uint64_t*) message;
+  uint64_t id = words[0] >> PEER_ID_SHIFT;
+
+  if (id >= check->producers || (words[0] & (((uint64_t) 1 << PEER_ID_SHIFT) - 1)) != check->next[id])
+    peer_fail("a message is missing, doubled or out of order");
+  if (size > sizeof(*words) && words[size / sizeof(*words) - 1] != ~words[0])
+    peer_fail("a message has changed on its way");
+  check->next[id]++;
+}
 
 /* peer_xcalloc: zeroed memory, or fail. */
 void* peer_xcalloc(size_t n, size_t size);
