@@ -46,7 +46,7 @@
 enum { ASLEEP = 0, AWAKE = 1, CLOSED = 2 }; /* no node has such an address */
 enum { OPEN, ENDING, ENDED, FOREIGN };
 
-#define PASS_MESSAGES 1024
+#define PASS_MESSAGES 4096
 #define PASS_TIME 1000000 /* ns */
 #define STRIDE_MAX 32
 #define STRIDE_TIME 16000 /* ns; a stride that took longer is too long */

@@ -13,7 +13,7 @@
 #include <sched.h>
 #endif
 
-#define PASS_MESSAGES 1024 /* the budget that a loop has to begin with */
+#define PASS_MESSAGES 4096 /* the budget that a loop has to begin with */
 #define NO_TIME_BUDGET UINT64_C(1000000000000)
 
 static void close_uv(uv_handle_t* handle) {
