@@ -63,7 +63,7 @@ static inline void glib_take(void* arg, struct peer_check* check) {
   }
 }
 
-THREADS_PEER(glib, 0);
+THREADS_PEER(glib, glib_open, 0);
 
 static const struct threads_peer* pick(const struct threads_setup* setup) {
   if (setup->capacity != 0 && setup->capacity != THREADS_ANY)

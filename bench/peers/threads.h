@@ -36,8 +36,8 @@ struct threads_peer {
   int spins; /* a receiver cannot sleep */
 };
 
-/* THREADS_PEER: the functions above from NAME_open, NAME_put and NAME_take, which move one message, as the struct NAME_peer. */
-#define THREADS_PEER(name, spinning)                                                                    \
+/* THREADS_PEER: the struct NAME_peer, from a function that opens, and from NAME_put and NAME_take, which move one message. */
+#define THREADS_PEER(name, opens, spinning)                                                             \
   static void name##_send(void* tx, uint64_t place, size_t count) {                                     \
     for (; count > 0; count--)                                                                          \
       name##_put(tx, place++);                                                                          \
@@ -52,7 +52,7 @@ struct threads_peer {
       name##_take(rx, check);                                                                           \
     }                                                                                                   \
   }                                                                                                     \
-  static const struct threads_peer name##_peer = {name##_open, name##_send, name##_recv, name##_pair, (spinning)}
+  static const struct threads_peer name##_peer = {(opens), name##_send, name##_recv, name##_pair, (spinning)}
 
 struct threads_row {
   const char* peer;
