@@ -5,17 +5,22 @@
  * part of the price.
  *
  * `ck_ring`: the ring, for one or several producers, with messages by value. The number of places is a power of two, at least the
- * capacity, and one of them stays empty.
+ * capacity, and one of them stays empty. Producers finish in the order in which they began, each spins until the one before it is
+ * done, and the ring has no way to let that one run. With more producers than processors a run takes minutes, and so is refused.
  *
  * `ck_fifo`: queues without a bound, which move pointers. With one producer ck_fifo_spsc, which gives the producer its entries
  * back. With several ck_hp_fifo: ck_fifo_mpmc is the same queue, but leaves open when the memory of an entry may be used again. A
  * message of 8 bytes travels as the pointer itself, a larger one is allocated and freed.
  *
  * cc -O2 -DNDEBUG -o ck ck.c threads.c peer.c $(pkg-config --cflags --libs ck) -pthread */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <ck_fifo.h>
 #include <ck_hp.h>
 #include <ck_hp_fifo.h>
 #include <ck_ring.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,9 +105,14 @@ RING(4096);
 
 static const struct threads_peer* ring_pick(const struct threads_setup* setup) {
   int many = setup->producers > 1;
+  cpu_set_t allowed;
 
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+    peer_fail("sched_getaffinity failed");
   if (setup->capacity == 0)
     peer_none("a ck_ring has a bound");
+  if (many && CPU_COUNT(&allowed) < (int) setup->producers)
+    peer_none("with more producers than processors they spin for those that cannot run");
   switch (setup->size) {
     case 8:
       return many ? &ring_8_mpsc_peer : &ring_8_spsc_peer;
