@@ -87,7 +87,7 @@ static void ring_open(const struct threads_setup* setup, void** tx, void** rx) {
       threads_pause(&turns);                                                                 \
     peer_take(check, &message, sizeof(message));                                             \
   }                                                                                          \
-  THREADS_PEER(ring_##size##_##kind, ring_open, 1)
+  THREADS_PEER(ring_##size##_##kind, .open = ring_open, .spins = 1)
 
 #define RING(size)                             \
   struct message_##size {                      \
@@ -103,10 +103,11 @@ RING(256);
 RING(1024);
 RING(4096);
 
-static const struct threads_peer* ring_pick(const struct threads_setup* setup) {
+static const struct threads_peer* ring_pick(const struct peer_args* args, const struct threads_setup* setup) {
   int many = setup->producers > 1;
   cpu_set_t allowed;
 
+  (void) args;
   if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
     peer_fail("sched_getaffinity failed");
   if (setup->capacity == 0)
@@ -194,7 +195,7 @@ static inline void fifo_take(void* arg, struct peer_check* check) {
   unwrap(fifo->size, message, check);
 }
 
-THREADS_PEER(fifo, fifo_open, 1);
+THREADS_PEER(fifo, .open = fifo_open, .spins = 1);
 
 #define PENDING 128 /* entries that wait to be freed */
 
@@ -246,9 +247,10 @@ static inline void hp_take(void* arg, struct peer_check* check) {
   unwrap(end->fifo->size, message, check);
 }
 
-THREADS_PEER(hp, hp_open, 1);
+THREADS_PEER(hp, .open = hp_open, .spins = 1);
 
-static const struct threads_peer* fifo_pick(const struct threads_setup* setup) {
+static const struct threads_peer* fifo_pick(const struct peer_args* args, const struct threads_setup* setup) {
+  (void) args;
   if (setup->capacity != 0 && setup->capacity != THREADS_ANY)
     peer_none("a ck_fifo has no bound");
   return setup->producers > 1 ? &hp_peer : &fifo_peer;

@@ -63,9 +63,10 @@ static inline void glib_take(void* arg, struct peer_check* check) {
   }
 }
 
-THREADS_PEER(glib, glib_open, 0);
+THREADS_PEER(glib, .open = glib_open);
 
-static const struct threads_peer* pick(const struct threads_setup* setup) {
+static const struct threads_peer* pick(const struct peer_args* args, const struct threads_setup* setup) {
+  (void) args;
   if (setup->capacity != 0 && setup->capacity != THREADS_ANY)
     peer_none("a GAsyncQueue has no bound");
   return &glib_peer;

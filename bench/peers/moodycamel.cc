@@ -97,13 +97,13 @@ struct channel {
   }
 
   static const threads_peer* get(int spins) {
-    static const threads_peer functions = {open, send, recv, pair, spins};
+    static const threads_peer functions = {open, nullptr, nullptr, send, recv, pair, spins};
     return &functions;
   }
 };
 
 template <template <typename, typename> class Kind, int spins>
-const threads_peer* pick(const threads_setup* setup) {
+const threads_peer* pick(const peer_args*, const threads_setup* setup) {
   if (setup->capacity != 0 && setup->capacity != THREADS_ANY)
     peer_none("its queue has no bound");
   switch (setup->size) {

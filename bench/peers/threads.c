@@ -19,7 +19,7 @@ static const struct threads_peer* pick(const struct peer_args* args, const struc
 
   while (strcmp(row->peer, args->peer) != 0)
     row++;
-  return row->pick(setup);
+  return row->pick(args, setup);
 }
 
 struct threads_thread {
@@ -153,13 +153,20 @@ static void open_line(struct line* line, const struct threads_peer* peer, const 
 
 static void talk_open(struct talk* talk, const struct peer_args* args, uint64_t change) {
   struct threads_setup setup = {THREADS_ANY, sizeof(uint64_t), 1};
+  void* tx[2];
+  void* rx[2];
 
   talk->args = args;
   talk->peer = pick(args, &setup);
-  open_line(&talk->there, talk->peer, &setup);
-  open_line(&talk->back, talk->peer, &setup);
+  if (talk->peer->open_both != NULL) {
+    talk->peer->open_both(&setup, tx, rx);
+  } else {
+    talk->peer->open(&setup, &tx[0], &rx[0]);
+    talk->peer->open(&setup, &tx[1], &rx[1]);
+  }
+  talk->there = (struct line){tx[0], rx[0], {.producers = 1}};
+  talk->back = (struct line){tx[1], rx[1], {.producers = 1, .next = {change}}};
   talk->change = change;
-  talk->back.check.next[0] = change;
   talk->counts[0] = args->messages / 10 + 1;
   talk->counts[1] = args->messages;
   if (args->outstanding == 1)
@@ -236,39 +243,70 @@ static void run_request(const struct peer_args* args) {
   talk_run(&talk);
 }
 
-/* broadcast: a channel for each receiver. A thread takes from its own in turn, which does not wait in vain, as every message goes to
- * each of them. */
+/* broadcast. A thread takes from its receivers in turn, which does not wait in vain, as every message goes to each of them. */
 
-struct loop {
+struct crowd {
   const struct peer_args* args;
   const struct threads_peer* peer;
-  pthread_barrier_t* barrier;
+  pthread_barrier_t barrier;
+  struct line* lines;   /* one for each receiver */
+  unsigned int senders; /* of the lines, how many have a sending end */
+  size_t counts[PHASES];
+  struct peer_meter meter;
+};
+
+static void crowd_open(struct crowd* crowd) {
+  const struct peer_args* args = crowd->args;
+  struct threads_setup setup = {args->capacity, sizeof(uint64_t), 1};
+  void** rx;
+  unsigned int i;
+
+  crowd->peer = pick(args, &setup);
+  crowd->lines = (struct line*) peer_xcalloc(args->receivers, sizeof(*crowd->lines));
+  if (crowd->peer->open_all == NULL) {
+    crowd->senders = args->receivers;
+    for (i = 0; i < args->receivers; i++)
+      open_line(&crowd->lines[i], crowd->peer, &setup);
+    return;
+  }
+  rx = (void**) peer_xcalloc(args->receivers, sizeof(*rx));
+  crowd->senders = 1;
+  crowd->peer->open_all(&setup, args->receivers, &crowd->lines[0].tx, rx);
+  for (i = 0; i < args->receivers; i++) {
+    crowd->lines[i].rx = rx[i];
+    crowd->lines[i].check.producers = 1;
+  }
+  free(rx);
+}
+
+struct loop {
+  struct crowd* crowd;
   unsigned int number;
   struct line* lines;
   size_t n;
-  const size_t* counts;
   uint64_t end;
 };
 
 static void listen_all(void* arg) {
   struct loop* loop = (struct loop*) arg;
+  struct crowd* crowd = loop->crowd;
   size_t message, i;
   int phase;
 
   for (phase = 0; phase < PHASES; phase++) {
     if (phase == PHASES - 1)
-      peer_place(loop->args, loop->number);
-    pthread_barrier_wait(loop->barrier);
-    for (message = 0; message < loop->counts[phase]; message++) {
+      peer_place(crowd->args, loop->number);
+    pthread_barrier_wait(&crowd->barrier);
+    for (message = 0; message < crowd->counts[phase]; message++) {
       for (i = 0; i < loop->n; i++)
-        loop->peer->recv(loop->lines[i].rx, &loop->lines[i].check, 1);
+        crowd->peer->recv(loop->lines[i].rx, &loop->lines[i].check, 1);
     }
   }
   loop->end = peer_now();
 }
 
-static uint64_t send_all(const struct peer_args* args, const struct threads_peer* peer, pthread_barrier_t* barrier,
-                         const struct line* lines, const size_t* counts, struct peer_meter* meter) {
+/* Returns when the measured part began. */
+static uint64_t send_all(struct crowd* crowd, unsigned int number) {
   uint64_t place = 0;
   uint64_t end = 0;
   unsigned int i;
@@ -276,51 +314,47 @@ static uint64_t send_all(const struct peer_args* args, const struct threads_peer
 
   for (phase = 0; phase < PHASES; phase++) {
     if (phase == PHASES - 1)
-      peer_place(args, args->receivers == 1 ? 1 : LOOPS);
-    pthread_barrier_wait(barrier);
-    peer_meter_start(meter);
-    for (end += counts[phase]; place < end; place++) {
-      for (i = 0; i < args->receivers; i++)
-        peer->send(lines[i].tx, place, 1);
+      peer_place(crowd->args, number);
+    pthread_barrier_wait(&crowd->barrier);
+    peer_meter_start(&crowd->meter);
+    for (end += crowd->counts[phase]; place < end; place++) {
+      for (i = 0; i < crowd->senders; i++)
+        crowd->peer->send(crowd->lines[i].tx, place, 1);
     }
   }
-  return meter->wall;
+  return crowd->meter.wall;
 }
 
 static void run_broadcast(const struct peer_args* args) {
-  struct threads_setup setup = {args->capacity, sizeof(uint64_t), 1};
-  const struct threads_peer* peer = pick(args, &setup);
-  struct line* lines = (struct line*) peer_xcalloc(args->receivers, sizeof(*lines));
+  static struct crowd crowd;
   unsigned int n = args->receivers == 1 ? 1 : LOOPS;
+  unsigned int half = args->receivers / n;
   size_t sends = (args->messages + args->receivers - 1) / args->receivers;
-  size_t counts[PHASES] = {sends / 5 + 1, sends};
   struct loop loops[LOOPS];
   struct threads_thread* threads[LOOPS];
-  pthread_barrier_t barrier;
-  struct peer_meter meter;
   uint64_t start;
   uint64_t end = 0;
-  unsigned int i, half;
+  unsigned int i;
 
-  for (i = 0; i < args->receivers; i++)
-    open_line(&lines[i], peer, &setup);
-  barrier_init(&barrier, n + 1);
-  half = args->receivers / n;
+  crowd.args = args;
+  crowd.counts[0] = sends / 5 + 1;
+  crowd.counts[1] = sends;
+  crowd_open(&crowd);
+  barrier_init(&crowd.barrier, n + 1);
   for (i = 0; i < n; i++) {
-    loops[i] =
-        (struct loop){args, peer, &barrier, i, lines + i * half, i == n - 1 ? args->receivers - i * half : half, counts, 0};
+    loops[i] = (struct loop){&crowd, i, crowd.lines + i * half, i == n - 1 ? args->receivers - i * half : half, 0};
     threads[i] = threads_start(listen_all, &loops[i]);
   }
-  start = send_all(args, peer, &barrier, lines, counts, &meter);
+  start = send_all(&crowd, n);
   for (i = 0; i < n; i++) {
     threads_join(threads[i]);
     if (loops[i].end > end)
       end = loops[i].end;
   }
-  peer_meter_stop(&meter);
-  meter.wall = end - start;
-  free(lines);
-  peer_result(sends * args->receivers, &meter, NULL, 0);
+  peer_meter_stop(&crowd.meter);
+  crowd.meter.wall = end - start;
+  free(crowd.lines);
+  peer_result(sends * args->receivers, &crowd.meter, NULL, 0);
 }
 
 /* idle */

@@ -27,6 +27,10 @@ struct threads_setup {
 struct threads_peer {
   /* Make a channel: a sending end for each producer and a receiving one. Any thread may use an end, one at a time. */
   void (*open)(const struct threads_setup* setup, void** tx, void** rx);
+  /* Make one there and one back, for requests. NULL: two as above. */
+  void (*open_both)(const struct threads_setup* setup, void** tx, void** rx);
+  /* Make a channel that carries each message to every receiver. NULL: one as above for each. */
+  void (*open_all)(const struct threads_setup* setup, unsigned int receivers, void** tx, void** rx);
   /* Send the messages of this producer from `place` on. Waits for room. */
   void (*send)(void* tx, uint64_t place, size_t count);
   /* Receive and check. Waits for each. */
@@ -36,8 +40,8 @@ struct threads_peer {
   int spins; /* a receiver cannot sleep */
 };
 
-/* THREADS_PEER: the struct NAME_peer, from a function that opens, and from NAME_put and NAME_take, which move one message. */
-#define THREADS_PEER(name, opens, spinning)                                                             \
+/* THREADS_PEER: the struct NAME_peer, from NAME_put and NAME_take, which move one message, and the other members. */
+#define THREADS_PEER(name, ...)                                                                         \
   static void name##_send(void* tx, uint64_t place, size_t count) {                                     \
     for (; count > 0; count--)                                                                          \
       name##_put(tx, place++);                                                                          \
@@ -52,12 +56,12 @@ struct threads_peer {
       name##_take(rx, check);                                                                           \
     }                                                                                                   \
   }                                                                                                     \
-  static const struct threads_peer name##_peer = {(opens), name##_send, name##_recv, name##_pair, (spinning)}
+  static const struct threads_peer name##_peer = {.send = name##_send, .recv = name##_recv, .pair = name##_pair, __VA_ARGS__}
 
 struct threads_row {
   const char* peer;
-  /* Which functions suit these channels; may call peer_none(). */
-  const struct threads_peer* (*pick)(const struct threads_setup* setup);
+  /* Which functions suit the case and its channels; may call peer_none(). */
+  const struct threads_peer* (*pick)(const struct peer_args* args, const struct threads_setup* setup);
 };
 
 /* threads_main: peer_main with the cases of threads.c for these peers, which end with a row of NULLs. The cases in `more` come
