@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Peer `nng`: sockets within the process (inproc). `stream`, `pair` and `pingpong`: PUSH, which all producers share, and PULL; the
- * buffer of the PUSH is the capacity, and a few messages more are under way. `request`: REQ, with a context for each request that
- * is on its way, and REP. `broadcast`: PUB drops for a slow SUB and cannot be told to wait, so a PUSH and PULL for each receiver.
- * `idle`: the descriptors of all sockets in one epoll.
+ * Peer `nng`: sockets within the process (inproc). `stream` and `pingpong`: PAIR version 1, whose sending end all producers share;
+ * the buffers of both ends add up to the capacity (at least 2), and a few messages more are under way. PUSH and PULL have no buffer
+ * to receive, and are several times slower. `request`: REQ, with a context for each request that is on its way, and REP.
+ * `broadcast`: PUB drops for a slow SUB and cannot be told to wait, so a pair for each receiver. `idle`: the descriptors of all
+ * sockets in one epoll.
  *
  * cc -O2 -DNDEBUG -o nng nng.c threads.c peer.c -lnng -pthread */
 #include <errno.h>
 #include <nng/nng.h>
-#include <nng/protocol/pipeline0/pull.h>
-#include <nng/protocol/pipeline0/push.h>
+#include <nng/protocol/pair1/pair.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <stdio.h>
@@ -21,9 +21,9 @@
 #include "threads.h"
 
 #define ADDRESS_MAX 32
-#define CAPACITY_MAX 8192 /* the library's own limit */
-#define OWN_FILES 64      /* descriptors for other things than channels */
-#define FILES_EACH 2      /* of a channel, once it is watched */
+#define CAPACITY_MAX 16384 /* the library's own limit for both ends */
+#define OWN_FILES 64       /* descriptors for other things than channels */
+#define FILES_EACH 2       /* of a channel, once it is watched */
 #define EVENTS_MAX 64
 
 static void check(int rc, const char* what) {
@@ -63,19 +63,20 @@ struct end {
 
 static void line_open(const struct threads_setup* setup, void** tx, void** rx) {
   struct end* ends = (struct end*) peer_xcalloc(setup->producers + 1, sizeof(*ends));
-  int buffer = setup->capacity == THREADS_ANY ? 1024 : (int) setup->capacity;
-  nng_socket push, pull;
+  size_t capacity = setup->capacity == THREADS_ANY ? 1024 : setup->capacity < 2 ? 2 : setup->capacity;
+  nng_socket from, to;
   unsigned int i;
 
-  check(nng_push0_open(&push), "nng_push0_open");
-  check(nng_pull0_open(&pull), "nng_pull0_open");
-  check(nng_socket_set_int(push, NNG_OPT_SENDBUF, buffer), "NNG_OPT_SENDBUF");
-  join(push, pull);
+  check(nng_pair1_open(&from), "nng_pair1_open");
+  check(nng_pair1_open(&to), "nng_pair1_open");
+  check(nng_socket_set_int(from, NNG_OPT_SENDBUF, (int) (capacity / 2)), "NNG_OPT_SENDBUF");
+  check(nng_socket_set_int(to, NNG_OPT_RECVBUF, (int) (capacity - capacity / 2)), "NNG_OPT_RECVBUF");
+  join(from, to);
   for (i = 0; i < setup->producers; i++) {
-    ends[i] = (struct end){push, setup->size, i};
+    ends[i] = (struct end){from, setup->size, i};
     tx[i] = &ends[i];
   }
-  ends[i] = (struct end){pull, setup->size, i};
+  ends[i] = (struct end){to, setup->size, i};
   *rx = &ends[i];
 }
 
@@ -167,7 +168,7 @@ static const struct threads_peer* pick(const struct peer_args* args, const struc
   if (setup->capacity == 0)
     peer_none("its buffers have a bound");
   if (setup->capacity != THREADS_ANY && setup->capacity > CAPACITY_MAX)
-    peer_none("its buffers hold at most 8192 messages");
+    peer_none("its buffers hold at most 16384 messages");
   outstanding = args->outstanding;
   return strcmp(args->name, "request") == 0 ? &request_peer : &line_peer;
 }
@@ -241,7 +242,7 @@ static void run_idle(const struct peer_args* args) {
   idle.epoll = epoll_create1(EPOLL_CLOEXEC);
   if (idle.epoll < 0)
     peer_fail("epoll_create1: %s", strerror(errno));
-  check(nng_pull0_open(&first), "nng_pull0_open"); /* what the library needs once */
+  check(nng_pair1_open(&first), "nng_pair1_open"); /* what the library needs once */
   sender.bytes = peer_resident();
   idle_open(&idle, args->channels);
   sender.bytes = peer_resident() - sender.bytes;
