@@ -3,6 +3,8 @@
  * See block.h for the protocol. */
 #include "block.h"
 
+#include <sched.h>
+
 #include "alloc.h"
 #include "core.h"
 
@@ -11,6 +13,7 @@ enum { NOTHING = 0, PARKED = 1, KILLED = 2 }; /* no block has such an address */
 #define COUNT_MIN 16
 #define COUNT_MAX 512
 #define BYTES_MAX 16384 /* of slots, where one slot is not larger */
+#define BEHIND 262144   /* bytes of slots */
 
 /* Blocks that a sender has made sure of before its claim. */
 struct hand {
@@ -55,7 +58,18 @@ static void give(struct uvch__core* c, struct uvch__block* b) {
 
 /* The sender's side. */
 
+/* If the receiver is far behind, whoever else wants this processor may have it: that receiver, or a sender that comes here as well.
+ * Else, with more threads than processors, senders use up their time by queueing what has to be fetched from memory later, page
+ * by page. Before the claim: nobody waits for this sender. */
+static void ease(struct uvch__core* c, uint64_t limit) {
+  uint64_t head = atomic_load_explicit(&c->head, memory_order_relaxed); /* relaxed: a number */
+
+  if (uvch__distance(c, head, limit) > BEHIND / c->stride)
+    sched_yield();
+}
+
 static int grow(struct uvch__core* c, struct hand* hand, uint64_t limit, uint64_t need) {
+  ease(c, limit);
   while (hand->slots < need) {
     struct uvch__block* b = reuse(c);
     if (b == NULL) {

@@ -12,7 +12,8 @@
  * Sender: make sure, from the word and then the limit, that the blocks in its hand cover its index; claim; only then load the
  * hint. If that block lies past its index, start at the receiver's block, which cannot pass an unpublished slot. Walk, link what
  * is missing, raise the limit, move the hint, publish, and give back what is left in the hand. So a failed allocation claims
- * nothing, and nobody waits for a sender that was preempted.
+ * nothing, and nobody waits for a sender that was preempted. Who needs another block while the receiver is far behind first lets
+ * other threads run.
  *
  * Receiver, at the end of a block whose next is linked: its own block, then the hint, then the tail by a read-modify-write, in
  * this order. A sender that could still hold the old pointer has claimed an index below that tail; so once the receiver has read
