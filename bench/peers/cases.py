@@ -26,7 +26,7 @@ class Case:
     busy: bool = False  # beside as many busy processes as there are processors
     syscalls: bool = False  # counted in a run of their own
     warm: float = 1.0  # messages that go through, warm-up and all, for each measured one
-    step: int = 1  # counts are multiples of it
+    step: int = 1  # counts are multiples of it; a program may round up to the next
 
     @property
     def unit(self) -> str:
@@ -68,18 +68,18 @@ def pingpong(where: str = "threads", measure: str = P50, **more) -> Case:
     hops = where == "one"
     return Case(more.pop("id", f"pingpong-{where}"), more.pop("title", "same loop or thread, a hop" if hops else
                 "two loops or threads, a round trip"), "pingpong", EACH if hops else measure, 100, 5_000_000,
-                {"where": where}, warm=1.1, **more)
+                {"where": where}, warm=1.1, step=2 if hops else 1, **more)
 
 
 def request(outstanding: int, **more) -> Case:
     measure = P50 if outstanding == 1 else RATE
     return Case(more.pop("id", f"request-{outstanding}"), more.pop("title", f"{outstanding} outstanding"), "request",
-                measure, 500, 5_000_000, {"outstanding": outstanding}, **more)
+                measure, 500, 5_000_000, {"outstanding": outstanding}, warm=1.1, **more)
 
 
 def broadcast(receivers: int) -> Case:
     return Case(f"broadcast-{receivers}", f"{receivers:,} receiver{'s' * (receivers > 1)}, deliveries", "broadcast", RATE,
-                20 * max(receivers, 1000), 50_000_000, {"receivers": receivers, "capacity": 1024}, syscalls=True,
+                20 * max(receivers, 1000), 50_000_000, {"receivers": receivers, "capacity": 1024}, syscalls=True, warm=1.2,
                 step=receivers)
 
 
@@ -109,7 +109,7 @@ GROUPS = [
     Group("broadcast", "One sender, every receiver gets every message", [broadcast(n) for n in (1, 4, 16, 1000)]),
     Group("watch", "A value that changes", [
         Case("watch-send", "changes, with a receiver that follows", "watch", RATE, 20_000, 50_000_000, {"op": "send"},
-             syscalls=True),
+             syscalls=True, warm=1.2),
         Case("watch-read", "a look at a value that stays", "watch", EACH, 20_000, 100_000_000, {"op": "read"}),
     ]),
     Group("idle", "A message to one of many idle channels", [idle(n) for n in (1, 1_000, 10_000, 100_000)]),

@@ -25,8 +25,10 @@ HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
 ME = "bench/peers/compare.py"
 SEED = 8
+UNBUILT = "it does not build"
 C = ["gcc", "libc6-dev"]
-CARGO = ["cargo", "rustc"]
+CARGO = ["cargo", "rustc", "librust-libc-dev"]
+TASKS = ["librust-async-executor-dev", "librust-futures-lite-dev"]
 
 #
 # The peers
@@ -49,9 +51,9 @@ class Peer:
     ours: bool = False
 
 
-def c_program(name: str, packages: list[str], there: str, flags: str = "") -> Program:
-    return Program(C + packages, there,
-                   f"${{CC:-cc}} -O2 -pthread -I$here $here/{name}.c $here/peer.c -o $out/{name} {flags}", f"$out/{name}")
+def c_program(name: str, packages: list[str], there: str, flags: str) -> Program:
+    return Program(C + packages, there, f"${{CC:-cc}} -O2 -DNDEBUG -pthread -I$here $here/{name}.c $here/threads.c $here/peer.c "
+                   f"-o $out/{name} {flags}", f"$out/{name}")
 
 
 def pkg_program(name: str, package: str, pkg: str) -> Program:
@@ -63,6 +65,13 @@ def made_program(name: str) -> Program:
                    f"$out/{name}")
 
 
+def rust_program(name: str, packages: list[str]) -> Program:
+    crates = " ".join(f"{package.removeprefix('librust-').removesuffix('-dev')}-[0-9]*" for package in packages)
+    look = f" && cd /usr/share/cargo/registry && ls -d {crates}" if crates else ""
+    return Program(CARGO + packages, f"test -x /usr/bin/cargo{look}", f"PATH=/usr/bin:$PATH $here/rust/build {name} $out",
+                   f"$out/rust-{name}")
+
+
 PROGRAMS = {
     "uvch": made_program("uvch"),
     "byhand": made_program("byhand"),
@@ -72,16 +81,15 @@ PROGRAMS = {
     "ck": pkg_program("ck", "libck-dev", "ck"),
     "moodycamel": Program(
         C + ["g++", "libconcurrentqueue-dev"], "test -e /usr/include/concurrentqueue/concurrentqueue.h",
-        "${CC:-cc} -O2 -c $here/peer.c -o $out/peer.o && ${CXX:-c++} -O2 -std=c++17 -pthread -I$here "
-        "$here/moodycamel.cc $out/peer.o -latomic -o $out/moodycamel", "$out/moodycamel"),
-    "rust": Program(
-        CARGO + ["librust-tokio-dev", "librust-crossbeam-channel-dev", "librust-flume-dev", "librust-async-channel-dev"],
-        "test -x /usr/bin/cargo && cd /usr/share/cargo/registry && ls -d tokio-1* crossbeam-channel-* flume-* async-channel-*",
-        "cd $here/rust && PATH=/usr/bin:$PATH cargo build --quiet --release --offline --target-dir $out/rust-target && "
-        "cp $out/rust-target/release/peers $out/rust", "$out/rust"),
+        "cd $out && ${CC:-cc} -O2 -DNDEBUG -c $here/peer.c $here/threads.c && ${CXX:-c++} -O2 -DNDEBUG -std=c++17 -pthread "
+        "-I$here $here/moodycamel.cc peer.o threads.o -latomic -o moodycamel", "$out/moodycamel"),
+    "tokio": rust_program("tokio", ["librust-tokio-dev"]),
+    "crossbeam": rust_program("crossbeam", ["librust-crossbeam-channel-dev"]),
+    "flume": rust_program("flume", ["librust-flume-dev", *TASKS]),
+    "async-channel": rust_program("async-channel", ["librust-async-channel-dev", *TASKS]),
+    "std": rust_program("std", []),
     "go": Program(["golang-go"], "command -v go",
-                  "cd $here/go && GO111MODULE=off GOTOOLCHAIN=local GOCACHE=$out/go-cache go build -o $out/go main.go",
-                  "$out/go"),
+                  "cd $here/go && GO111MODULE=off GOTOOLCHAIN=local GOCACHE=$out/go-cache go build -o $out/go", "$out/go"),
     "node": Program(["nodejs"], "command -v node", "node --check $here/node.mjs", "node $here/node.mjs"),
 }
 
@@ -92,19 +100,19 @@ PEERS = [
     Peer("bare", "byhand", "loop"),
     Peer("list", "byhand", "loop"),
     Peer("ring", "byhand", "loop"),
-    Peer("glib", "glib", "loop"),
+    Peer("glib", "glib", "thread"),
     Peer("nng", "nng", "thread"),
     Peer("zeromq", "zmq", "thread"),
     Peer("ck_ring", "ck", "polls"),
     Peer("ck_fifo", "ck", "polls"),
     Peer("moodycamel", "moodycamel", "polls"),
     Peer("moodycamel-blocking", "moodycamel", "thread"),
-    Peer("tokio", "rust", "loop"),
-    Peer("tokio-mt", "rust", "loop"),
-    Peer("crossbeam", "rust", "thread"),
-    Peer("flume", "rust", "thread"),
-    Peer("async-channel", "rust", "thread"),
-    Peer("std", "rust", "thread"),
+    Peer("tokio", "tokio", "loop"),
+    Peer("tokio-mt", "tokio", "loop"),
+    Peer("crossbeam", "crossbeam", "thread"),
+    Peer("flume", "flume", "thread"),
+    Peer("async-channel", "async-channel", "thread"),
+    Peer("std", "std", "thread"),
     Peer("go", "go", "tasks"),
     Peer("go-threads", "go", "thread"),
     Peer("node", "node", "loop"),
@@ -153,13 +161,13 @@ def build_all(names: set[str], build: Path) -> dict[str, str]:
     for name in [name for name in PROGRAMS if name in names]:
         program = PROGRAMS[name]
         if not is_there(program):
-            why[name] = f"missing: needs these Debian packages: {' '.join(program.packages)}"
+            why[name] = f"needs these Debian packages: {' '.join(program.packages)}"
             continue
         say(f"building {name}")
         done = shell(program.build, build)
         if done.returncode != 0:
             print("\n".join((done.stdout + done.stderr).splitlines()[-20:]), file=sys.stderr)
-            why[name] = "it does not build"
+            why[name] = UNBUILT
     for name, text in why.items():
         say(f"{name}: {text}")
     return why
@@ -243,7 +251,8 @@ def make_cells(cases: list[Case], peers: list[Peer], why: dict[str, str], build:
             line = PROGRAMS[peer.program].command
             for name, path in places.items():
                 line = line.replace(f"${name}", path)
-            cells.append(runs.Cell(case, peer.name, shlex.split(line), why=why.get(peer.program, "")))
+            cells.append(runs.Cell(case, peer.name, shlex.split(line), why=why.get(peer.program, ""),
+                                   absent=peer.program in why))
     return cells
 
 
@@ -311,7 +320,7 @@ def main() -> int:
     versions = report.versions([PROGRAMS[name].packages for name in PROGRAMS if name in programs and name not in why])
     results = report.Results(cells, {peer.name: peer for peer in peers}, machine + versions, args.rounds, no_syscalls)
     write_all(results, cells, TOP / "bench" if args.write else args.build_dir / "bench/peers/out")
-    return 1 if any(cell.failed for cell in cells) or "it does not build" in why.values() else 0
+    return 1 if any(cell.failed for cell in cells) or UNBUILT in why.values() else 0
 
 
 if __name__ == "__main__":

@@ -53,7 +53,12 @@ class Results:
     def groups(self) -> list[Group]:
         ran = {cell.case.id for cell in self.cells}
         groups = [Group(group.id, group.title, [case for case in group.cases if case.id in ran]) for group in GROUPS]
-        return [group for group in groups if group.cases]
+        return [group for group in groups if any(home(case) == group.id for case in group.cases)]
+
+
+def home(case: Case) -> str:
+    """The first group that a case is in. It has its table there."""
+    return next(group.id for group in GROUPS if case in group.cases)
 
 
 def better(case: Case, ours: float, theirs: float) -> float:
@@ -169,7 +174,7 @@ def heads(case: Case) -> list[str]:
 
 def without(results: Results, case: Case) -> str:
     """Those that have no number, and why."""
-    cells = [cell for cell in results.cells if cell.case is case and not cell.values() and "missing:" not in cell.why]
+    cells = [cell for cell in results.cells if cell.case is case and not cell.values() and not cell.absent]
     failed = [f"- **{cell.peer} has no number**: {cell.why}" for cell in cells if cell.failed]
     reasons: dict[str, list[str]] = {}
     for cell in cells:
@@ -192,11 +197,11 @@ def case_table(results: Results, case: Case) -> str:
 def group_tables(results: Results, group: Group, plots: bool) -> str:
     parts = [f"## {group.title}\n"] + ([f"![{group.title}](plots/{group.id}.svg)\n"] if plots else [])
     for case in group.cases:
-        first = next(other for other in GROUPS if case in other.cases)
-        if first.id != group.id and first.id in {ran.id for ran in results.groups()}:
-            parts.append(f"### {case.title[0].upper()}{case.title[1:]}\n\nSee \"{first.title}\".\n")
-        else:
+        first = next((other for other in results.groups() if other.id == home(case)), group)
+        if first.id == group.id:
             parts.append(case_table(results, case))
+        else:
+            parts.append(f"### {case.title[0].upper()}{case.title[1:]}\n\nSee \"{first.title}\".\n")
     return "\n".join(parts)
 
 
@@ -305,16 +310,16 @@ def target_tables(results: Results) -> str:
 #
 
 def markdown(results: Results, no_plots: str) -> str:
-    missing = sorted({f"{cell.peer} ({cell.why.removeprefix('missing: ')})" for cell in results.cells if "missing:" in cell.why})
-    broken = sorted({cell.peer for cell in results.cells if cell.why == "it does not build"})
+    absent = dict.fromkeys(f"{cell.peer} ({cell.why})" for cell in results.cells if cell.absent)
     parts = ["# uvch and its peers\n",
              "Written by `bench/run --write`; [README.md](README.md) says how to read it. Every single run is in "
              "[PEERS.tsv](PEERS.tsv).\n",
              "\n".join(f"- {line}" for line in results.about) + f"\n- rounds: {results.rounds}\n"]
-    for lead, names in (("Missing", missing), ("Not built", broken), ("No system calls", [results.no_syscalls]), ("No plots", [no_plots])):
+    for lead, names in (("Missing", absent), ("No system calls", [results.no_syscalls]), ("No plots", [no_plots])):
         if any(names):
             parts.append(f"**{lead}**: {'; '.join(names)}.\n")
-    parts += ["## Where uvch is behind\n", behind(results), "## Targets\n", target_tables(results)]
+    if OURS in results.peers:
+        parts += ["## Where uvch is behind\n", behind(results), "## Targets\n", target_tables(results)]
     parts += [group_tables(results, group, not no_plots) for group in results.groups()]
     return "\n".join(parts)
 
