@@ -261,10 +261,10 @@ def against(results: Results, cases: list[str], peers: list[str], least: float, 
     for case in [case for case in results.cases() if case.id in cases]:
         ours, theirs = results.middle(case.id, us), best(results, case, peers)
         if ours is None or theirs is None:
-            lines.append([f"{case.id}: {us} >= {least:g}x of {' or '.join(peers)}", "-", "no number"])
+            lines.append([f"{case.id}: {us} >= {least:.3g}x of {' or '.join(peers)}", "-", "no number"])
             continue
         times = better(case, ours, theirs[1])
-        lines.append([f"{case.id}: {us} >= {least:g}x of {theirs[0]}", f"{number(times)}x", "met" if times >= least else "NOT MET"])
+        lines.append([f"{case.id}: {us} >= {least:.3g}x of {theirs[0]}", f"{number(times)}x", "met" if times >= least else "NOT MET"])
     return lines
 
 
