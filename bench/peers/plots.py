@@ -13,20 +13,20 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 from cases import Case, Group  # noqa: E402
-from report import OURS, Results, number  # noqa: E402
+from report import OURS, WAKES, Results, number  # noqa: E402
 
 ACCENT, VARIANT, GREY, FAINT, INK = "#c8321e", "#e3a398", "#9aa0a6", "#d8dade", "#222222"
 BAR = 0.21  # inches for each
 LOG = 30  # greatest over least from which the axis is logarithmic
 
 
-def colour(results: Results, name: str) -> str:
+def colour(results: Results, case: Case, name: str) -> str:
     peer = results.peers[name]
     if name == OURS:
         return ACCENT
     if peer.ours:
         return VARIANT
-    return GREY if peer.kind in ("loop", "thread") else FAINT
+    return GREY if peer.kind_in(case) in WAKES else FAINT
 
 
 def panel(axes, results: Results, case: Case) -> None:
@@ -36,7 +36,7 @@ def panel(axes, results: Results, case: Case) -> None:
     log = most / least > LOG
     for y, (cell, middle) in enumerate(zip(cells, middles)):
         values = cell.values()
-        axes.barh(y, middle, height=0.74, color=colour(results, cell.peer), log=log)
+        axes.barh(y, middle, height=0.74, color=colour(results, case, cell.peer), log=log)
         axes.plot([min(values), max(values)], [y, y], color=INK, linewidth=0.9, solid_capstyle="butt")
         axes.annotate(number(middle), (max(values), y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
                       color=INK, fontweight="bold" if cell.peer == OURS else "normal")

@@ -146,7 +146,7 @@ def row(results: Results, case: Case, cell: Cell) -> list[str]:
     ours = results.middle(case.id, OURS)
     middle = median(cell.values())
     mark = "**" if cell.peer == OURS else ""
-    columns = [f"{mark}{cell.peer}{mark}", results.peers[cell.peer].kind, f"{mark}{number(middle)}{mark}", spread(cell.values()),
+    columns = [f"{mark}{cell.peer}{mark}", results.peers[cell.peer].kind_in(case), f"{mark}{number(middle)}{mark}", spread(cell.values()),
                "-" if ours is None or cell.peer == OURS else f"{number(better(case, ours, middle))}x", number(median(cell.cpu()))]
     if case.syscalls:
         columns.append("-" if cell.syscalls is None else number(cell.syscalls))
@@ -224,8 +224,9 @@ def ahead(results: Results, kinds: set[str]) -> list[list[str]]:
             peer = results.peers[cell.peer]
             middle = median(cell.values())
             times = better(case, median(ours.values()), middle)
-            if times < 1 and peer.kind in kinds and not peer.ours:
-                rows.append([case.id, cell.peer, peer.kind, number(median(ours.values())), number(middle), case.unit,
+            kind = peer.kind_in(case)
+            if times < 1 and kind in kinds and not peer.ours:
+                rows.append([case.id, cell.peer, kind, number(median(ours.values())), number(middle), case.unit,
                              f"{number(times)}x", "yes" if overlap(ours.values(), cell.values()) else "no"])
     return rows
 
