@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Builds the peers whose packages are there, runs them in turn, and writes the tables and plots. README.md is about the programs."""
+"""Builds the peers whose packages are there, runs them in turn, and writes the tables and plots."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ PEERS = [
     Peer("moodycamel", "moodycamel", "polls"),
     Peer("moodycamel-blocking", "moodycamel", "thread"),
     Peer("tokio", "tokio", "loop"),
-    Peer("tokio-mt", "tokio", "tasks"),
+    Peer("tokio-mt", "tokio", "tasks", idle_kind="loop"),
     Peer("crossbeam", "crossbeam", "thread"),
     Peer("flume", "flume", "thread"),
     Peer("async-channel", "async-channel", "thread"),
@@ -276,8 +276,9 @@ def run_all(cells: list[runs.Cell], rounds: int, target: float, count_syscalls: 
         for cell in here:
             if cell.failed:
                 say(f"{name}: {cell.peer}: {cell.why}")
-        spent = time.monotonic() - start
-        say(f"{name}: {sum(bool(cell.values()) for cell in here)} peers; {i + 1} of {len(cases)} cases after {spent / 60:.1f} minutes")
+        minutes = (time.monotonic() - start) / 60
+        peers = sum(bool(cell.values()) for cell in here)
+        say(f"{name}: {peers} peers; {i + 1} of {len(cases)} cases after {minutes:.1f} minutes")
 
 
 def write_all(results: report.Results, cells: list[runs.Cell], place: Path) -> None:
@@ -312,7 +313,8 @@ def main() -> int:
     if args.list:
         list_all()
         return 0
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
     # Some peers take a descriptor or more for each channel.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -132,8 +132,9 @@ def versions(packages: list[list[str]]) -> list[str]:
     names = sorted({name for some in packages for name in some})
     lines = output("dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package} ${Version}\n", *names).splitlines()
     debian = sorted({line.split(maxsplit=1)[1] for line in lines if line.startswith("ii")})
-    compilers = [output("cc", "--version"), output("c++", "--version"), output("/usr/bin/rustc", "--version"), output("go", "version"),
-                 output("node", "--version") and "node " + output("node", "--version")]
+    node = output("node", "--version")
+    compilers = [output("cc", "--version"), output("c++", "--version"), output("/usr/bin/rustc", "--version"),
+                 output("go", "version"), node and f"node {node}"]
     return ["compilers: " + "; ".join(text.splitlines()[0] for text in compilers if text),
             "packages: " + ", ".join(debian)]
 
@@ -146,7 +147,8 @@ def row(results: Results, case: Case, cell: Cell) -> list[str]:
     ours = results.middle(case.id, OURS)
     middle = median(cell.values())
     mark = "**" if cell.peer == OURS else ""
-    columns = [f"{mark}{cell.peer}{mark}", results.peers[cell.peer].kind_in(case), f"{mark}{number(middle)}{mark}", spread(cell.values()),
+    kind = results.peers[cell.peer].kind_in(case)
+    columns = [f"{mark}{cell.peer}{mark}", kind, f"{mark}{number(middle)}{mark}", spread(cell.values()),
                "-" if ours is None or cell.peer == OURS else f"{number(better(case, ours, middle))}x", number(median(cell.cpu()))]
     if case.syscalls:
         columns.append("-" if cell.syscalls is None else number(cell.syscalls))
@@ -237,13 +239,14 @@ def behind(results: Results) -> str:
     absent = [case.id for case in results.cases() if case not in ran]
     rows = ahead(results, WAKES)
     worse = len({line[0] for line in rows})
-    parts = [f"In {worse} of {plural(len(ran), 'case')} a peer that can wake an event loop or a blocked thread has a better median.\n"]
+    parts = [f"In {worse} of {plural(len(ran), 'case')} a peer that can wake an event loop or a blocked thread has a better "
+             "median.\n"]
     parts += [f"uvch has no number in: {', '.join(absent)}.\n"] if absent else []
     parts += [table(head, rows)] if rows else []
     others = ahead(results, set(KINDS) - WAKES)
     if others:
-        parts += ["Better medians of peers that are the goal, not the bar: tasks of a scheduler of their own, and queues that wake "
-                  "nobody.\n", table(head, others)]
+        parts += ["Better medians of peers that are the goal, not the bar: tasks of a scheduler of their own, and queues that "
+                  "wake nobody.\n", table(head, others)]
     return "\n".join(parts)
 
 
@@ -265,7 +268,8 @@ def against(results: Results, cases: list[str], peers: list[str], least: float, 
             lines.append([f"{case.id}: {us} >= {least:.3g}x of {' or '.join(peers)}", "-", "no number"])
             continue
         times = better(case, ours, theirs[1])
-        lines.append([f"{case.id}: {us} >= {least:.3g}x of {theirs[0]}", f"{number(times)}x", "met" if times >= least else "NOT MET"])
+        verdict = "met" if times >= least else "NOT MET"
+        lines.append([f"{case.id}: {us} >= {least:.3g}x of {theirs[0]}", f"{number(times)}x", verdict])
     return lines
 
 
@@ -303,7 +307,9 @@ def targets(results: Results) -> list[list[str]]:
 def target_tables(results: Results) -> str:
     lines = targets(results)
     met = [line for line in lines if line[2] == "met"]
-    return f"{len(met)} of {plural(len(lines), 'target')} met.\n\n" + (table(["target", "measured", ""], lines) if lines else "")
+    if not lines:
+        return "None is about these cases.\n"
+    return f"{len(met)} of {plural(len(lines), 'target')} met.\n\n" + table(["target", "measured", ""], lines)
 
 
 #
@@ -330,7 +336,8 @@ def tsv(cells: list[Cell]) -> str:
     lines = ["\t".join(["case", "peer", "round", *keys, "pinned", "busy", "asked", *COLUMNS, "syscalls", "why"])]
     for cell in cells:
         case = cell.case
-        setup = [str({**case.args, "place": case.place}.get(key, "")) for key in keys] + [str(int(case.pinned)), str(int(case.busy))]
+        setup = [str({**case.args, "place": case.place}.get(key, "")) for key in keys]
+        setup += [str(int(case.pinned)), str(int(case.busy))]
         for run in cell.runs:
             lines.append("\t".join([case.id, cell.peer, run.round, *setup, str(run.count),
                                     *(str(run.result.get(key, "")) for key in COLUMNS),

@@ -79,14 +79,11 @@ def value(case: Case, result: dict[str, int]) -> float:
 # One run
 #
 
-children: set[subprocess.Popen] = set()
-
 
 @contextmanager
 def child(argv: list[str], **more):
-    """A process in a group of its own, which is gone in the end. (A session of its own would get a scheduler's share of its own.)"""
+    """A process in a group of its own, which is gone in the end. (A session would have a share of the processors of its own.)"""
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, process_group=0, **more)
-    children.add(process)
     try:
         yield process
     finally:
@@ -95,7 +92,6 @@ def child(argv: list[str], **more):
         except ProcessLookupError:
             pass
         process.wait()
-        children.discard(process)
 
 
 @contextmanager
