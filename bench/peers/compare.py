@@ -267,7 +267,7 @@ def run_all(cells: list[runs.Cell], rounds: int, target: float, count_syscalls: 
     start = time.monotonic()
     # Not every peer has every case. Each run has a warm-up and a set-up.
     guess = len([cell for cell in cells if not cell.why]) * 0.7 * (rounds * (target * 1.2 + 0.05) + target * 2 + 0.1)
-    say(f"{len(cases)} cases, {rounds} rounds; about {guess / 60:.0f} minutes")
+    say(f"{report.plural(len(cases), 'case')}, {report.plural(rounds, 'round')}; about {guess / 60:.0f} minutes")
     for i, name in enumerate(cases):
         here = [cell for cell in cells if cell.case.id == name]
         runs.play([cell for cell in here if not cell.why], rounds, target, order)
