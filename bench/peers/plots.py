@@ -77,7 +77,7 @@ def draw_group(results: Results, group: Group, place: Path) -> None:
     down = math.ceil(len(cases) / across)
     tallest = [max(len(results.ranked(case)) for case in cases[i * across:(i + 1) * across]) for i in range(down)]
     heights = [BAR * n + 0.75 for n in tallest]
-    figure, grid = plt.subplots(down, across, figsize=(5.0 * across, sum(heights) + 0.6), squeeze=False, layout="constrained",
+    figure, grid = plt.subplots(down, across, figsize=(max(9, 5 * across), sum(heights) + 0.6), squeeze=False, layout="constrained",
                                 gridspec_kw={"height_ratios": heights})
     panels = [axes for line in grid for axes in line]
     for axes, case in zip(panels, cases):
