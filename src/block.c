@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "core.h"
+#include "hot.h"
 
 enum { NOTHING = 0, PARKED = 1, KILLED = 2 }; /* no block has such an address */
 
@@ -60,11 +61,12 @@ static void give(struct uvch__core* c, struct uvch__block* b) {
 
 /* If the receiver is far behind, whoever else wants this processor may have it: that receiver, or a sender that comes here as well.
  * Else, with more threads than processors, senders use up their time by queueing what has to be fetched from memory later, page
- * by page. Before the claim: nobody waits for this sender. */
+ * by page. Before the claim: nobody waits for this sender. Not on one processor: there the receiver would have its turn
+ * too often, each time for too little. */
 static void ease(struct uvch__core* c, uint64_t limit) {
   uint64_t head = atomic_load_explicit(&c->head, memory_order_relaxed); /* relaxed: a number */
 
-  if (uvch__distance(c, head, limit) > BEHIND / c->stride)
+  if (uvch__distance(c, head, limit) > BEHIND / c->stride && uvch__hot_default() > 0)
     sched_yield();
 }
 
