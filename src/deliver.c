@@ -7,8 +7,22 @@
 #define TURN_MESSAGES 256 /* then the next endpoint of the loop has its turn */
 #define ASK_EVERY 32u     /* messages; a power of two */
 
-/* The receiver has caught up. 1: look again. */
+/* Whether who waits for room is told of it in the middle of a turn. On one processor it would take that from the receiver. */
+static int asks_early(void) {
+  return uvch__hot_default() > 0;
+}
+
+/* Another message may be about to come; no other endpoint waits for its turn. */
+static int spin(struct uvch__core* c, struct uvch__port* port) {
+  struct uvch__slot* s = uvch__next_slot(c);
+
+  return s != NULL && port->first == NULL && uvch__spin(port, s);
+}
+
+/* The receiver has caught up, after `n` messages in a row. 1: look again. */
 static int linger(struct uvch__core* c, struct uvch__port* port, uint32_t n) {
+  if (n > 0 && n < UVCH__LINGER_STREAM)
+    return spin(c, port);
   if (!uvch__linger(port, n, c->capacity))
     return 0;
   if (uvch__front(c) != NULL)
@@ -118,7 +132,7 @@ UVCH__INLINE int deliver_some(struct uvch__core* c, struct uvch__port* port, int
     if (!deliver(c, s, got, many) || port->hand != &c->ep || !uvch__is_started(c))
       return 0;
     n += got;
-    if ((n & (ASK_EVERY - 1)) < got)
+    if ((n & (ASK_EVERY - 1)) < got && asks_early())
       uvch__ask_room(c);
     if (!uvch__budget_spend(port, got) || n >= TURN_MESSAGES)
       return 1;
@@ -152,7 +166,8 @@ static void turn(struct uvch__endpoint* ep, struct uvch__port* port) {
   uvch__note_wakeup(c);
   more = uvch__is_started(c) && (c->rx->recv_many_cb != NULL ? deliver_some(c, port, 1) : deliver_some(c, port, 0));
   if (port->hand == ep) {
-    uvch__ask_room(c);
+    if (!more || asks_early())
+      uvch__ask_room(c);
     if (!more)
       rest(c, port);
   }

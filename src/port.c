@@ -40,10 +40,11 @@
 
 #include "alloc.h"
 #include "debug.h"
+#include "linger.h"
 #include "registry.h"
 #include "thread.h"
 
-enum { ASLEEP = 0, AWAKE = 1, CLOSED = 2 }; /* no node has such an address */
+enum { ASLEEP = 0, AWAKE = 1, CLOSED = UVCH__PORT_CLOSED }; /* no node has such an address */
 enum { OPEN, ENDING, ENDED, FOREIGN };
 
 #define PASS_MESSAGES 4096
@@ -428,8 +429,7 @@ static void collect(struct uvch__port* port) {
 /* The next one, also of those that were posted meanwhile: a pass costs more than a message. A nested run may have stopped the idle
  * handle. */
 static struct uvch__endpoint* next(struct uvch__port* port) {
-  if (port->first == NULL && atomic_load_explicit(&port->head, memory_order_relaxed) > CLOSED && /* relaxed: collect acquires */
-      !uvch__port_is_foreign(port)) {
+  if (port->first == NULL && uvch__port_is_posted(port) && !uvch__port_is_foreign(port)) {
     turn_idle_on(port);
     collect(port);
   }
@@ -440,7 +440,8 @@ static int drain(struct uvch__port* port) {
   struct uvch__endpoint* ep;
   int worked = 0;
 
-  while (port->budget.left > 0 && (ep = next(port)) != NULL) {
+  while (port->budget.left > 0 &&
+         ((ep = next(port)) != NULL || (worked && uvch__spin(port, NULL) && (ep = next(port)) != NULL))) {
     worked = 1;
     port->hand = ep;
     ep->ops->turn(ep, port);
@@ -547,6 +548,7 @@ static void run(struct uvch__port* port, int by) {
   if (port->first != NULL)
     note_hit(port);
   start_budget(port, by, now);
+  port->spin_until = now + UVCH__SPIN_PASS;
   worked = !port->is_deaf && drain(port);
   /* Not the wake callback of a pass whose idle callback had all of it. relaxed: a number that only this thread changes */
   if (worked && port->first != NULL && port->budget.left == 0)

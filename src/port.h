@@ -56,7 +56,9 @@ struct uvch__port {
   uint32_t left_messages; /* what the idle callback left for a wake-up in the same pass */
   uint64_t left_time;
   struct uvch__hot hot;
-  struct uvch__backoff linger; /* see linger.h */
+  struct uvch__backoff linger; /* see linger.h, these three */
+  struct uvch__backoff spin;
+  uint64_t spin_until;
   uint64_t rested_at;
   atomic_uint_least64_t budget_cuts; /* passes that ended with something left */
   struct uvch__timers timers;
@@ -153,6 +155,12 @@ int uvch__port_refork(struct uvch__port* port, struct uvch__endpoint** chain);
 
 /* uvch__port_forget: for a forked child: what is in the ready list is not, since its tokens are given out again. */
 void uvch__port_forget(struct uvch__port* port);
+
+/* uvch__port_is_posted: whether an endpoint is in the ready list. */
+#define UVCH__PORT_CLOSED 2 /* the largest word that is no endpoint, see port.c */
+static inline int uvch__port_is_posted(struct uvch__port* port) {
+  return atomic_load_explicit(&port->head, memory_order_relaxed) > UVCH__PORT_CLOSED; /* relaxed: who collects acquires */
+}
 
 /* uvch__budget_spend: n messages are delivered; 1 if there may be more in this pass. */
 int uvch__budget_look(struct uvch__port* port);

@@ -101,6 +101,7 @@ block_bugs = \
 	test/model/block_bugs/core.c \
 	test/model/block_bugs/core.h \
 	test/model/block_bugs/deliver.c \
+	test/model/block_bugs/linger.h \
 	test/model/block_bugs/park.c \
 	test/model/block_bugs/receive.c \
 	test/model/block_bugs/receiver.h \
@@ -111,6 +112,7 @@ mpsc_bugs = \
 	test/model/mpsc_bugs/core.c \
 	test/model/mpsc_bugs/core.h \
 	test/model/mpsc_bugs/deliver.c \
+	test/model/mpsc_bugs/linger.h \
 	test/model/mpsc_bugs/mpsc.c \
 	test/model/mpsc_bugs/mpsc_request.c \
 	test/model/mpsc_bugs/park.c \
