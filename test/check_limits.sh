@@ -13,6 +13,10 @@ source "$here/drive.sh"
 # shellcheck disable=SC2086
 ${CC:-cc} -shared -fPIC -o preload.so "$here/limits_preload.c" -ldl 2>err || { cat err; exit 77; }
 
+# Under an emulator the linker of the emulator itself would get it, and cannot use it.
+env LD_PRELOAD="$work/preload.so" true 2>err
+if [ -s err ]; then cat err; exit 77; fi
+
 # run PROGRAM VARIABLE=NUMBER: its exit code.
 run() {
   env LD_PRELOAD="$work/preload.so" UVCH_LIMIT_PROGRAM="${1##*/}" "$2" ${limit[@]+"${limit[@]}"} "$1" >out 2>err </dev/null
