@@ -66,7 +66,7 @@ static void give(struct uvch__core* c, struct uvch__block* b) {
 static void ease(struct uvch__core* c, uint64_t limit) {
   uint64_t head = atomic_load_explicit(&c->head, memory_order_relaxed); /* relaxed: a number */
 
-  if (uvch__distance(c, head, limit) > BEHIND / c->stride && uvch__hot_default() > 0)
+  if (limit > head && limit - head > BEHIND / c->stride && uvch__hot_default() > 0)
     sched_yield();
 }
 

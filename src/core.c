@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "alloc.h"
+#include "hot.h"
 #include "queue.h"
 
 static uint64_t ring_mask(size_t capacity) {
@@ -65,6 +66,7 @@ static int set_options(struct uvch__core* c, const uvch_mpsc_options_t* options)
 struct uvch__core* uvch__core_new(size_t item_size, size_t capacity, const uvch_mpsc_options_t* options) {
   struct uvch__core* c = allocate();
 
+  uvch__hot_default(); /* asked here first: the threads that use the channel may be pinned */
   if (c == NULL)
     return NULL;
   c->item_size = (uint32_t) item_size;

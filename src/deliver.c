@@ -16,7 +16,11 @@ static int asks_early(void) {
 static int spin(struct uvch__core* c, struct uvch__port* port) {
   struct uvch__slot* s = uvch__next_slot(c);
 
-  return s != NULL && port->first == NULL && uvch__spin(port, s);
+  if (s == NULL || port->first != NULL)
+    return 0;
+  if (asks_early())
+    uvch__ask_room(c); /* who waits for room may have the message */
+  return uvch__spin(port, s);
 }
 
 /* The receiver has caught up, after `n` messages in a row. 1: look again. */
@@ -166,7 +170,7 @@ static void turn(struct uvch__endpoint* ep, struct uvch__port* port) {
   uvch__note_wakeup(c);
   more = uvch__is_started(c) && (c->rx->recv_many_cb != NULL ? deliver_some(c, port, 1) : deliver_some(c, port, 0));
   if (port->hand == ep) {
-    if (!more || asks_early())
+    if (!more || asks_early() || port->first != NULL || port->budget.left == 0) /* else it goes on at once */
       uvch__ask_room(c);
     if (!more)
       rest(c, port);

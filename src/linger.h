@@ -43,18 +43,19 @@ static inline int uvch__linger(struct uvch__port* port, uint64_t n, uint32_t cap
   return now - until < UVCH__HOT_DESCHEDULED ? 1 : UVCH__LATE;
 }
 
-/* uvch__spin: 1: a message is in `slot`, or if that is NULL something was posted to the port. */
+/* uvch__spin: nothing is there yet. 1: a message is in `slot`, or if that is NULL something was posted to the port. */
 static inline int uvch__spin(struct uvch__port* port, struct uvch__slot* slot) {
   uint64_t now;
   uint64_t until;
   int i;
 
-  if (port->hot.ceiling == 0 || !port->hot.is_near || uvch__backoff_skip(&port->spin))
+  if (port->hot.ceiling == 0 || !port->hot.is_near || port->live == 0 || port->closing != NULL || uvch__port_is_posted(port) ||
+      uvch__backoff_skip(&port->spin))
     return 0;
   now = uv_hrtime();
-  if (now > port->spin_until)
+  if (now > port->budget.spin_until)
     return 0;
-  until = now + UVCH__SPIN_MAX;
+  until = now + (port->hot.ceiling < UVCH__SPIN_MAX ? port->hot.ceiling : UVCH__SPIN_MAX);
   do {
     for (i = 0; i < UVCH__SPIN_LOOKS; i++) {
       int is_here = slot != NULL && uvch__slot_is_ready(slot);

@@ -509,6 +509,7 @@ static void start_budget(struct uvch__port* port, int by, uint64_t now) {
   b->until_clock = port->stride;
   b->read_at = now;
   b->deadline = time < UINT64_MAX - now ? now + time : UINT64_MAX;
+  b->spin_until = time < UVCH__SPIN_PASS ? b->deadline : now + UVCH__SPIN_PASS;
 }
 
 static void end_budget(struct uvch__port* port, int by) {
@@ -548,7 +549,6 @@ static void run(struct uvch__port* port, int by) {
   if (port->first != NULL)
     note_hit(port);
   start_budget(port, by, now);
-  port->spin_until = now + UVCH__SPIN_PASS;
   worked = !port->is_deaf && drain(port);
   /* Not the wake callback of a pass whose idle callback had all of it. relaxed: a number that only this thread changes */
   if (worked && port->first != NULL && port->budget.left == 0)

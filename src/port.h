@@ -27,6 +27,7 @@ struct uvch__budget {
   uint32_t until_clock;
   uint64_t read_at;
   uint64_t deadline;
+  uint64_t spin_until; /* see linger.h */
 };
 
 /* Three groups with a line between them: what posters write, what they only read, what the loop's thread writes. A loop that makes
@@ -56,9 +57,8 @@ struct uvch__port {
   uint32_t left_messages; /* what the idle callback left for a wake-up in the same pass */
   uint64_t left_time;
   struct uvch__hot hot;
-  struct uvch__backoff linger; /* see linger.h, these three */
+  struct uvch__backoff linger; /* see linger.h, both */
   struct uvch__backoff spin;
-  uint64_t spin_until;
   uint64_t rested_at;
   atomic_uint_least64_t budget_cuts; /* passes that ended with something left */
   struct uvch__timers timers;

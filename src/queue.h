@@ -6,11 +6,11 @@
  *
  * "I wait" against "there is room", without a fence: the waiter queues, sets WAITERS under the lock, and unlocks. *Every unlock
  * that leaves somebody queued is followed by exchange(wanted, 1) and then a look at word and head: room for the first one, or
- * CLOSED, means try the lock and serve.* Who frees room does exchange(wanted, 0) after it; if 1 came out it tries the lock and
- * serves; if the lock is taken it goes. Why that is enough: if the freer's exchange came before the last arming, the look after
- * that sees the room; if after, it got the 1, and a failed try means that a holder is still to unlock, arm and look. Both sides
- * exchange, since a failed try synchronizes nothing. The same with `watched` for watchers, whom only a close concerns. A server
- * may clear `wanted` before its unlock, since it arms after that.
+ * CLOSED, means try the lock and serve.* Who frees room does exchange(wanted, 0) after it, at the latest when it stops taking
+ * messages for now; if 1 came out it tries the lock and serves; if the lock is taken it goes. Why that is enough: if the freer's
+ * exchange came before the last arming, the look after that sees the room; if after, it got the 1, and a failed try means that a
+ * holder is still to unlock, arm and look. Both sides exchange, since a failed try synchronizes nothing. The same with `watched`
+ * for watchers, whom only a close concerns. A server may clear `wanted` before its unlock, since it arms after that.
  *
  * A waiter is QUEUED under the lock, then MOVING: its message is copied by the server without the lock, and stays put. Only where
  * a part of several messages goes in, the waiter stays QUEUED and the copy is made under the lock. Cancel and timeout decide under
