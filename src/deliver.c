@@ -88,7 +88,6 @@ UVCH__INLINE int deliver(struct uvch__core* c, struct uvch__slot* s, size_t n, i
   if (c->in_hand == 0 &&
       atomic_load_explicit(&c->head, memory_order_relaxed) != c->next) { /* relaxed: our own; a nested run took more */
     uvch__give_room(c);
-    uvch__ask_room(c);
     uvch__trim(c);
   }
   return 1;
@@ -133,7 +132,13 @@ UVCH__INLINE int deliver_some(struct uvch__core* c, struct uvch__port* port, int
     fetch_ahead(c, s);
     if (many)
       got = count_batch(c, port, s, TURN_MESSAGES - n);
-    if (!deliver(c, s, got, many) || port->hand != &c->ep || !uvch__is_started(c))
+    if (!deliver(c, s, got, many))
+      return 0;
+    if (port->hand != &c->ep) {
+      uvch__ask_room(c); /* the nested run that took the token had no room to give, or did not come to it */
+      return 0;
+    }
+    if (!uvch__is_started(c))
       return 0;
     n += got;
     if ((n & (ASK_EVERY - 1)) < got && asks_early())

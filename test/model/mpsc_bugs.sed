@@ -89,7 +89,7 @@ s/if (uvch__home_attach(&c->home, port))/if (uvch__home_attach(\&c->home, port) 
   /uvch__home_disarm/,/else/s/c->has_token = 1/c->has_token = !steps_has(STEPS_MPSC_DISARM_LOSES_TOKEN)/
 }
 /^static void turn(/,/^}/s/    uvch__ask_room(c);/    if (!steps_has(STEPS_TURN_ASKS_NOBODY)) &/
-/^UVCH__INLINE int deliver(/,/^}/s/    uvch__ask_room(c);/    if (!steps_has(STEPS_NESTED_ASKS_NOBODY)) &/
+/^UVCH__INLINE int deliver_some(/,/^}/s/^      uvch__ask_room(c); \/\* the nested/      if (!steps_has(STEPS_NESTED_ASKS_NOBODY)) &/
 /^static void drop(/,/^}/s/  uvch__core_set(/  if (!steps_has(STEPS_DROP_LEAVES_OPEN)) &/
 
 # queue.c
