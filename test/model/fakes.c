@@ -13,6 +13,7 @@ static uvch_handle_t* closing[FAKE_LOOPS];        /* its close callback is due *
 static int is_dead[FAKE_LOOPS];
 static struct uvch__wake no_wake;
 unsigned int fake_budget = 1000;
+uint64_t fake_hot;
 void (*fake_on_post)(const struct uvch__endpoint* ep);
 
 static int index_of(const struct uvch__port* port) {
@@ -96,10 +97,12 @@ void uvch__port_unpin(struct uvch__port* port) {
 void uvch__port_push(struct uvch__port* port, struct uvch__endpoint* ep) {
   steps_at(&port->head, STEPS_WRITE, __func__);
   expect_only_token(ep);
-  if (is_dead[index_of(port)])
+  if (is_dead[index_of(port)]) {
     ep->ops->drop(ep);
-  else
-    put_last(&chains[index_of(port)], ep);
+    return;
+  }
+  put_last(&chains[index_of(port)], ep);
+  port->head = (uintptr_t) ep;
 }
 
 void uvch__port_append(struct uvch__port* port, struct uvch__endpoint* ep) {
@@ -178,6 +181,7 @@ static void turn(struct uvch__port* port) {
     chains[index_of(port)] = (struct uvch__endpoint*) ep->next;
     put_last(&port->first, ep);
   }
+  port->head = 0;
   if (port->first == NULL) {
     close_handle(&closing[index_of(port)]);
     return;
@@ -186,6 +190,9 @@ static void turn(struct uvch__port* port) {
   port->first = (struct uvch__endpoint*) ep->next;
   port->hand = ep;
   port->budget.left = port->budget.until_clock = fake_budget;
+  port->budget.spin_until = UINT64_MAX;
+  port->hot.ceiling = fake_hot;
+  port->hot.is_near = 1;
   ep->ops->turn(ep, port);
   if (port->hand == ep) {
     port->hand = NULL;
@@ -326,6 +333,7 @@ void fakes_set_up(int has_pool) {
       uvch__spares_close(&ports[i].spares);
   }
   fake_budget = 1000;
+  fake_hot = 0;
   fake_on_post = NULL;
   timer = NULL;
 }

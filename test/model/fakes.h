@@ -33,8 +33,10 @@ void fake_turn_nested(int loop);
 /* fake_drain: after all actors, turns of what is in any loop. */
 void fake_drain(void);
 
-/* fake_budget: messages in one turn. fake_on_post: told when a loop is given a token. */
+/* fake_budget: messages in one turn. fake_hot: the ceiling of loops that wait hot, in nanoseconds; 0: never. fake_on_post: told when
+ * a loop is given a token. */
 extern unsigned int fake_budget;
+extern uint64_t fake_hot;
 extern void (*fake_on_post)(const struct uvch__endpoint* ep);
 
 /* fake_abandon: the program has closed the loop's libuv handles, and the port has seen it. */

@@ -10,6 +10,7 @@ steps_programs = \
 	test/model/test_oneshot_steps \
 	test/model/test_permit_steps \
 	test/model/test_port_steps \
+	test/model/test_turn_steps \
 	test/model/test_watch_steps
 if HAVE_CHECK
 if MAKECONTEXT
@@ -165,6 +166,8 @@ test/model/test_mpsc_steps-mpsc_steps.$(OBJEXT): test/model/mpsc_bugs/stamp
 test/model/test_mpsc_steps-test_mpsc_steps.$(OBJEXT): test/model/mpsc_bugs/stamp
 test/model/test_permit_steps-mpsc_steps.$(OBJEXT): test/model/mpsc_bugs/stamp
 test/model/test_permit_steps-test_permit_steps.$(OBJEXT): test/model/mpsc_bugs/stamp
+test/model/test_turn_steps-mpsc_steps.$(OBJEXT): test/model/mpsc_bugs/stamp
+test/model/test_turn_steps-test_turn_steps.$(OBJEXT): test/model/mpsc_bugs/stamp
 test/model/test_oneshot_steps-test_oneshot_steps.$(OBJEXT): test/model/bugs/stamp
 test/model/test_port_steps-test_port_steps.$(OBJEXT): test/model/port_bugs/stamp
 test/model/test_watch_steps-test_watch_steps.$(OBJEXT): test/model/bugs/stamp
@@ -245,6 +248,10 @@ test_model_test_permit_steps_SOURCES = $(mpsc_steps) test/model/test_permit_step
 test_model_test_permit_steps_CPPFLAGS = $(mpsc_cppflags)
 test_model_test_permit_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 test_model_test_permit_steps_LDADD = test/model/libmpsc.a $(CHECK_LIBS) $(LIBUV_LIBS)
+test_model_test_turn_steps_SOURCES = $(mpsc_steps) test/model/test_turn_steps.c
+test_model_test_turn_steps_CPPFLAGS = $(mpsc_cppflags)
+test_model_test_turn_steps_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+test_model_test_turn_steps_LDADD = test/model/libmpsc.a $(CHECK_LIBS) $(LIBUV_LIBS)
 
 # The port stands on a libuv that is cut into steps as well.
 port_cppflags = -I$(builddir)/test/model/port_bugs $(steps_include) -include $(srcdir)/test/model/fake_uv.h

@@ -17,6 +17,21 @@ s/uvch__item_copy((char\*) items/(void) steps_at(uvch__slot_item(c, s), STEPS_RE
   /^  if (c->is_parked)/,/;$/d
 }
 
+# deliver.c, linger.h, parker.c: turns are as short as the program says. Who lingers, spins or polls does so for a look or two, or, if
+# the program says so, spins until there is something. No bug.
+s/^#define TURN_MESSAGES .*/extern uint32_t mpsc_turn;\n#define TURN_MESSAGES mpsc_turn/
+s/^#define ASK_EVERY .*/extern uint32_t mpsc_ask_every;\n#define ASK_EVERY mpsc_ask_every/
+s/^#define UVCH__LINGER_STREAM .*/extern uint32_t mpsc_stream;\n#define UVCH__LINGER_STREAM mpsc_stream/
+s/^#define UVCH__SPIN_LOOKS .*/#define UVCH__SPIN_LOOKS 2/
+s/^#define POLLS .*/#define POLLS 1/
+/^static inline int uvch__linger(/,/^}/s/while ((now = uv_hrtime()) < until)/while ((now = until) < until)/
+/^static inline int uvch__spin(/i void mpsc_steps_spin(struct uvch__port* port, struct uvch__slot* slot);\nint mpsc_steps_spins_on(struct uvch__port* port, struct uvch__slot* slot);
+/^static inline int uvch__spin(/,/^}/{
+  s/uvch__relax();/mpsc_steps_spin(port, slot);/
+  s/while (uv_hrtime() < until)/while (uv_hrtime() < until \&\& mpsc_steps_spins_on(port, slot))/
+}
+/^static int wait_hot(/,/^}/s/while (now < deadline && uvch__hot_poll(&p->hot, now))/while (now > began \&\& now < deadline)/
+
 # slot.h
 s/return state == UVCH__READY || (state == UVCH__FOLLOW && before)/return state == UVCH__READY || (state == UVCH__FOLLOW \&\& (before || steps_has(STEPS_FOLLOW_IS_A_MESSAGE)))/
 
@@ -88,8 +103,23 @@ s/if (uvch__home_attach(&c->home, port))/if (uvch__home_attach(\&c->home, port) 
   s/if (uvch__home_arm(&c->home, p))/if (uvch__home_arm(\&c->home, p) \&\& !steps_has(STEPS_MPSC_ARM_LOSES_TOKEN))/
   /uvch__home_disarm/,/else/s/c->has_token = 1/c->has_token = !steps_has(STEPS_MPSC_DISARM_LOSES_TOKEN)/
 }
-/^static void turn(/,/^}/s/    uvch__ask_room(c);/    if (!steps_has(STEPS_TURN_ASKS_NOBODY)) &/
-/^UVCH__INLINE int deliver_some(/,/^}/s/^      uvch__ask_room(c); \/\* the nested/      if (!steps_has(STEPS_NESTED_ASKS_NOBODY)) &/
+/^static void turn(/,/^}/{
+  s/if (!more || asks_early() || port->first != NULL || port->budget.left == 0)/if ((!more \&\& !steps_has(STEPS_END_ASKS_NOBODY)) || asks_early() || (port->first != NULL \&\& !steps_has(STEPS_OTHERS_TURN_ASKS_NOBODY)) || (port->budget.left == 0 \&\& !steps_has(STEPS_CUT_ASKS_NOBODY)))/
+  s/    uvch__ask_room(c);/    if (!steps_has(STEPS_TURN_ASKS_NOBODY)) &/
+}
+/^UVCH__INLINE int deliver_some(/,/^}/{
+  s/^      uvch__ask_room(c); \/\* the nested/      if (!steps_has(STEPS_NESTED_ASKS_NOBODY)) &/
+  s/    if ((n & (ASK_EVERY - 1)) < got && asks_early())/    if (!steps_has(STEPS_LONG_TURN_ASKS_NOBODY) \&\& (n \& (ASK_EVERY - 1)) < got \&\& asks_early())/
+  s/      s = uvch__front(c);/      s = steps_has(STEPS_LINGER_IS_SURE) ? uvch__next_slot(c) : uvch__front(c);/
+}
+/^static int spin(struct uvch__core/,/^}/{
+  s/port->first != NULL/(port->first != NULL \&\& !steps_has(STEPS_SPIN_IGNORES_FIFO))/
+  s/    uvch__ask_room(c);/    if (!steps_has(STEPS_SPIN_ASKS_NOBODY)) &/
+}
+/^static inline int uvch__spin(/,/^}/{
+  s/if (is_here || uvch__port_is_posted(port))/if (is_here || (uvch__port_is_posted(port) \&\& !steps_has(STEPS_SPIN_IGNORES_POSTS)))/
+  s/int is_here = slot != NULL && uvch__slot_is_ready(slot);/int is_here = slot != NULL \&\& !steps_has(STEPS_SPIN_IGNORES_SLOT) \&\& uvch__slot_is_ready(slot);/
+}
 /^static void drop(/,/^}/s/  uvch__core_set(/  if (!steps_has(STEPS_DROP_LEAVES_OPEN)) &/
 
 # queue.c

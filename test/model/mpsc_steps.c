@@ -24,9 +24,13 @@ void uvch__core_refork(struct uvch__core* c) {
   (void) c;
 }
 
-/* Nobody polls. */
+/* For deliver.c and linger.h. */
+uint32_t mpsc_turn;
+uint32_t mpsc_ask_every;
+uint32_t mpsc_stream;
+
 uint64_t uvch__hot_default(void) {
-  return 0;
+  return fake_hot;
 }
 
 int steps_is_torn(const char* who) {
@@ -206,6 +210,9 @@ void channel(uv_loop_t* loop, size_t capacity, int senders) {
     w.status[a] = NONE;
   reset_asides();
   fakes_set_up(1);
+  mpsc_turn = 256;
+  mpsc_ask_every = 32;
+  mpsc_stream = 4;
   if (has_functions())
     options = (uvch_mpsc_options_t){.drop = on_drop, .arg = &w};
   w.rx = steps_calloc(sizeof *w.rx);
@@ -375,6 +382,62 @@ int has_ended(void* arg) {
 
 int has_got(void* count) {
   return w.delivered_count >= *(int*) count || w.end != 0;
+}
+
+static int is_something_there(const struct uvch__port* port, const struct uvch__slot* slot) {
+  return slot->state >= UVCH__READY || port->head > UVCH__PORT_CLOSED;
+}
+
+static int is_spun_out(void* slot) {
+  return is_something_there(uvch__port_find(&fake_loops[FIRST]), slot) || steps_others_are_done(FIRST);
+}
+
+void mpsc_steps_spin(struct uvch__port* port, struct uvch__slot* slot) {
+  steps_expect(self() == FIRST && port->first == NULL);
+  if (w.spins_long)
+    steps_wait(&w.spins_long, STEPS_READ, __func__, is_spun_out, slot);
+}
+
+/* A long one has seen what there was. */
+int mpsc_steps_spins_on(struct uvch__port* port, struct uvch__slot* slot) {
+  steps_expect(!w.spins_long || !is_something_there(port, slot));
+  return 0;
+}
+
+/* Another endpoint of the receiver's loop. */
+
+static struct uvch__endpoint other;
+
+static void end_other(struct uvch__endpoint* ep) {
+  steps_expect(ep == &other);
+  steps_at(&w.other_turns, STEPS_WRITE, __func__);
+  w.other_turns++;
+}
+
+static void turn_of_other(struct uvch__endpoint* ep, struct uvch__port* port) {
+  port->hand = NULL;
+  end_other(ep);
+}
+
+static const struct uvch__endpoint_ops other_ops = {turn_of_other, end_other, NULL};
+
+void append_other(void) {
+  other.ops = &other_ops;
+  uvch__port_append(uvch__port_find(&fake_loops[FIRST]), &other);
+}
+
+void post_other(void) {
+  other.ops = &other_ops;
+  uvch__port_push(uvch__port_find(&fake_loops[FIRST]), &other);
+}
+
+static int has_other_ended(void* arg) {
+  (void) arg;
+  return w.other_turns > 0;
+}
+
+void wait_for_other(void) {
+  steps_wait(&w.other_turns, STEPS_WRITE, __func__, has_other_ended, NULL);
 }
 
 /* What senders do. */

@@ -74,6 +74,8 @@ struct world {
   int has_gone[FAKE_LOOPS]; /* that loop */
   int status[ACTORS];       /* of the last call that waited */
   void (*then)(void);       /* what a callback does */
+  int spins_long;           /* a spin lasts until there is something, or nobody else goes on */
+  int other_turns;          /* see post_other() */
 };
 
 extern struct world w;
@@ -96,6 +98,21 @@ int take_wait(uint64_t timeout);               /* 0 or an error */
 int take_many_wait(int max, uint64_t timeout); /* how many, or an error */
 int has_ended(void* arg);                      /* the callback has had UV_EOF */
 int has_got(void* count);                      /* so many messages, or UV_EOF */
+
+/* Turns. mpsc_turn: messages in one. mpsc_ask_every: messages after which who waits for room is told, with several processors: a power
+ * of two. mpsc_stream: messages in a row after which the receiver lingers. As in the sources, but if a program changes them. */
+extern uint32_t mpsc_turn;
+extern uint32_t mpsc_ask_every;
+extern uint32_t mpsc_stream;
+
+/* Another endpoint of the receiver's loop, which has one turn: from that loop's own actor, from any, and waiting for that turn. */
+void append_other(void);
+void post_other(void);
+void wait_for_other(void);
+
+/* From a copy of the library's: between the two looks of a spin, and after them. */
+void mpsc_steps_spin(struct uvch__port* port, struct uvch__slot* slot);
+int mpsc_steps_spins_on(struct uvch__port* port, struct uvch__slot* slot);
 
 /* What senders do. Each is the actor's that runs; 0 or a count, or an error that is allowed there. */
 int try_send(void);
