@@ -126,6 +126,10 @@ void steps_forget_ports(void);
 struct uvch__port;
 void steps_look_late(struct uvch__port* port);
 
+/* steps_spin, steps_spins_on: between the two looks of a spin, and after them, in the copy of linger.h. The test's own. */
+void steps_spin(struct uvch__port* port);
+int steps_spins_on(struct uvch__port* port);
+
 /* Descriptors, which wake.c uses by these names in its copy. */
 int fake_eventfd(unsigned int count, int flags);
 ssize_t fake_read(int fd, void* buffer, size_t size);

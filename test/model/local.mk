@@ -132,6 +132,7 @@ port_bugs = \
 	test/model/port_bugs/fork.c \
 	test/model/port_bugs/handle.c \
 	test/model/port_bugs/home.c \
+	test/model/port_bugs/linger.h \
 	test/model/port_bugs/parker.c \
 	test/model/port_bugs/port.c \
 	test/model/port_bugs/registry.c \

@@ -31,6 +31,21 @@ s/^  uvch__registry_cache = /  uvch__registry_cache[fake_actor()] = /
 s/atomic_store_explicit(&port->signalled_at/if (port->hot.ceiling > 0) &/
 s/^    note_hit(port);/    if (port->hot.ceiling > 0) note_hit(port);/
 
+# linger.h: a spin is two looks, or, if the program says so, lasts until there is something. No bug.
+s/^#define UVCH__SPIN_LOOKS .*/#define UVCH__SPIN_LOOKS 2/
+/^static inline int uvch__spin(/,/^}/{
+  s/uvch__relax();/steps_spin(port);/
+  s/while (uv_hrtime() < until)/while (steps_spins_on(port) \&\& uv_hrtime() < until)/
+}
+
+# linger.h: the port spins.
+/^static inline int uvch__spin(/,/^}/{
+  s/port->live == 0/(port->live == 0 \&\& !steps_has(STEPS_SPIN_IGNORES_END))/
+  s/port->closing != NULL/(port->closing != NULL \&\& !steps_has(STEPS_SPIN_IGNORES_CLOSE))/
+  s/if (now > port->budget.spin_until)/if (now > port->budget.spin_until \&\& !steps_has(STEPS_SPIN_BEGINS_LATE))/
+  s/if (is_here || uvch__port_is_posted(port))/if (is_here || (uvch__port_is_posted(port) \&\& !steps_has(STEPS_PORT_SPIN_IGNORES_POSTS)))/
+}
+
 # port.c: its end. That the loop's actor waits instead of looking again and again is no bug.
 /^static void try_end(/,/^}/s/^  if (port->state != ENDING/  if (port->state == ENDING)\n    steps_look_late(port);\n&/
 

@@ -352,6 +352,25 @@ void steps_look_late(struct uvch__port* port) {
     looks[fake_actor()] = 0;
 }
 
+/* A spin, in programs that say so, lasts until something is posted, or nobody else goes on. */
+
+static int spins_long;
+
+static int is_spun_out(void* port) {
+  return ((struct uvch__port*) port)->head > UVCH__PORT_CLOSED || steps_others_are_done(fake_actor());
+}
+
+void steps_spin(struct uvch__port* port) {
+  if (spins_long)
+    steps_wait(&spins_long, STEPS_READ, __func__, is_spun_out, port);
+}
+
+/* A long one has seen what there was. */
+int steps_spins_on(struct uvch__port* port) {
+  steps_expect(!spins_long || port->head <= UVCH__PORT_CLOSED);
+  return 1;
+}
+
 /* The program's own timer, which fires at any time. */
 
 static uv_timer_t timers[FAKE_LOOPS];
@@ -402,6 +421,7 @@ static void set_up(void) {
   on_message = NULL;
   after_close = NULL;
   hot = 0;
+  spins_long = 0;
   fake_on_sleep = expect_rest;
   steps_forget_ports();
   for (i = 0; i < FAKE_LOOPS; i++)
@@ -756,6 +776,59 @@ static void hot_senders(void) {
   hold_all(1);
 }
 
+/* Spins that last, and what they do not hold back. */
+
+static int has_fired;
+
+static void spin_channel(void) {
+  hot_channel();
+  spins_long = 1;
+}
+
+static void spin_channels(void) {
+  spin_channel();
+  records[0].wanted = A;
+  open_channel(1, FIRST, 1, A);
+}
+
+static void slow_spin_channel(void) {
+  spin_channel();
+  fake_tick = 60000; /* so a pass that delivers takes too long for a spin */
+  has_fired = 0;
+}
+
+static int is_closed(void* arg) {
+  (void) arg;
+  return records[0].close_callbacks > 0;
+}
+
+static void sends_to_second_after_the_close(void) {
+  sends();
+  steps_wait(&records[0].close_callbacks, STEPS_READ, __func__, is_closed, NULL);
+  sends_to_second();
+}
+
+static void note_fired(uv_timer_t* timer) {
+  end_timer(timer);
+  has_fired = 1;
+}
+
+static void runs_and_fires(void) {
+  start_timer(FIRST, note_fired);
+  runs();
+}
+
+static int is_fired(void* arg) {
+  (void) arg;
+  return has_fired;
+}
+
+static void sends_before_and_after_the_timer(void) {
+  send_to(0, A);
+  steps_wait(&has_fired, STEPS_READ, __func__, is_fired, NULL);
+  sends_second();
+}
+
 /* The program closes the library's handles itself. */
 
 enum { ALL, NOT_IDLE, ONLY_TIMER, ONLY_IDLE, FOREIGN_WAYS };
@@ -1036,6 +1109,27 @@ static void one_request(void) {
   start_request();
 }
 
+static void hot_request(void) {
+  set_up();
+  hot = 50000;
+  fake_tick = 20000;
+  spins_long = 1;
+  request_is_done = 0;
+  requests = 0;
+  request_ends = 0;
+  start_request();
+}
+
+static int is_loop_closed(void* arg) {
+  (void) arg;
+  return !fake_loops[FIRST].is_open;
+}
+
+static void completes_and_sees_the_end(void) {
+  complete_request();
+  steps_wait(&fake_loops[FIRST].is_open, STEPS_READ, __func__, is_loop_closed, NULL);
+}
+
 static void cancel_it(uv_timer_t* timer) {
   end_timer(timer);
   if (request != NULL)
@@ -1229,6 +1323,15 @@ static const struct steps_program programs[] = {
     {"two send, hot", hot_senders, {runs, sends, sends_second}, check_all, FRESH},
     {"send twice, hot, close", hot_channel, {runs_and_closes, sends_twice}, check_all, LARGE},
 
+    {"send twice, a spin that lasts", spin_channel, {runs, sends_twice}, check_all, FRESH},
+    {"send to two, no spin before a close", spin_channels, {runs, sends_to_second_after_the_close}, check_all, FRESH},
+    {"send twice, no spin late in a pass",
+     slow_spin_channel,
+     {runs_and_fires, sends_before_and_after_the_timer},
+     check_all,
+     FRESH},
+    {"request, no spin before the end", hot_request, {runs, completes_and_sees_the_end}, check_request, FRESH},
+
     {"send, foreign close", one_channel, {runs_and_breaks, sends}, check_broken, FRESH},
     {"send and let go first, foreign close", one_channel, {runs_and_breaks, sends_and_lets_go_first}, check_broken, FRESH},
     {"send twice, foreign close", one_channel_of_two, {runs_and_breaks, sends_twice}, check_broken, HUGE},
@@ -1312,6 +1415,13 @@ static const struct steps_wrong bugs[] = {
     {STEPS_HOLD_IS_LOST, "what keeps the loop running is not told", "send"},
     {STEPS_RELEASE_IS_LOST, "nor is that it does not any more", "send, unref and ref"},
     {STEPS_CLOSED_HOLDS_ON, "a closed handle keeps it running", "send, close, another without a reference"},
+
+    {STEPS_PORT_SPIN_IGNORES_POSTS, "a spin does not see a post", "send twice, a spin that lasts"},
+    {STEPS_SPIN_IGNORES_CLOSE, "it holds back a close callback", "send to two, no spin before a close"},
+    {STEPS_SPIN_IGNORES_END, "or the end of the port", "request, no spin before the end"},
+    {STEPS_SPIN_BEGINS_LATE, "or begins late in a pass, and holds back a timer", "send twice, no spin late in a pass"},
+    {STEPS_REST_BY_STORE, "the mark is taken out by a store after it", "send twice, hot"},
+    {STEPS_COLLECT_IS_RELAXED, "or the list is taken relaxed", "send twice, a spin that lasts"},
 
     {STEPS_END_IGNORES_LATE, "the port ends before late posters have signalled", "send"},
     {STEPS_END_KEEPS_LIST, "it ends with tokens in its list", "send, close"},
