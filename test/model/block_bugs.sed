@@ -9,6 +9,11 @@ s/^#define COUNT_MAX .*/extern uint64_t blocks_most;\nint blocks_have_memory(voi
 /^struct hand {/,/^}/s/^};/  struct uvch__block_head* early; \/* the hint before the claim *\/\n&/
 s/struct hand hand = {NULL, 0};/struct hand hand = {NULL, 0, NULL};/
 
+# linger.h: who spins looks twice, who lingers waits for no time. No bug.
+s/^#define UVCH__SPIN_LOOKS .*/#define UVCH__SPIN_LOOKS 2/
+/^static inline int uvch__spin(/,/^}/s/while (uv_hrtime() < until)/while (uv_hrtime() >= until)/
+/^static inline int uvch__linger(/,/^}/s/while ((now = uv_hrtime()) < until)/while ((now = until) < until)/
+
 # block.c: the sender's side.
 /^static struct uvch__block\* reuse(/,/^}/s/b != NULL && i </b != NULL \&\& !steps_has(STEPS_SLOTS_STAY_READY) \&\& i </
 /^static struct uvch__block_head\* advance(/,/^}/{

@@ -53,9 +53,8 @@ void uvch__core_refork(struct uvch__core* c) {
   (void) c;
 }
 
-/* Nobody polls. */
 uint64_t uvch__hot_default(void) {
-  return 0;
+  return fake_hot;
 }
 
 int steps_is_torn(const char* who) {
@@ -412,6 +411,17 @@ static void three_senders(void) {
 static void one_turn_each(void) {
   one_sender();
   fake_budget = 1;
+}
+
+/* With several processors. */
+static void one_sender_spins(void) {
+  one_sender_later();
+  fake_hot = 50000;
+}
+
+static void two_senders_spins(void) {
+  two_senders_later();
+  fake_hot = 50000;
 }
 
 static void on_a_thread(void) {
@@ -876,6 +886,17 @@ static const struct steps_program programs[] = {
     {"send three times, start", one_sender, {receives, sends_three_times}, check_all, LARGE},
     {"send four times, start, later", one_sender_later, {receives, sends_four_times}, check_all, LARGE},
 
+    {"send twice, spins", one_sender_spins, {receives, sends_twice}, check_all, MIDDLE},
+    {"send twice and close the sender, spins",
+     one_sender_spins,
+     {receives_to_the_end, sends_twice_and_closes},
+     check_end,
+     MIDDLE},
+    {"send three at once, spins, several", one_sender_spins, {receives_many, sends_three_at_once}, check_all, 0},
+    {"send four times, spins", one_sender_spins, {receives, sends_four_times}, check_all, LARGE},
+    {"send twice, spins, close", one_sender_spins, {receives_and_closes, sends_twice}, check_all, MIDDLE},
+    {"two send, spins", two_senders_spins, {receives, sends, sends}, check_all, LARGE},
+
     {"two send, start", two_senders, {receives, sends, sends}, check_all, LARGE},
     {"two send, start, later", two_senders_later, {receives, sends, sends}, check_all, LARGE},
     {"two send, start, one is there", two_senders_one_is_there, {receives, sends, sends}, check_all, LARGE},
@@ -1081,6 +1102,8 @@ static const struct steps_wrong bugs[] = {
     {STEPS_PARKS_NOWHERE, "the receiver does not park where a block is missing", "send, start"},
     {STEPS_PARK_IGNORES_FRONT, "it parks without a look at the message", "send twice, start, later"},
     {STEPS_PARK_TAKES_ANY_FOR_TAIL, "or at the tail while there is more", "send twice, start, later"},
+    {STEPS_PARK_IGNORES_FRONT, "or after a spin", "send twice, spins"},
+    {STEPS_BLOCK_FRONT_IS_RELAXED, "it spins, and does not acquire the message", "send twice, spins"},
     {STEPS_PARK_SEES_NO_END, "or at the end", "close the sender, start"},
     {STEPS_REST_DOES_NOT_LOOK, "a turn rests though something has come", "send twice, start"},
     {STEPS_END_BEFORE_TAIL, "the end comes before a message", "send and close the sender, recv_wait to the end"},
