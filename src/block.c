@@ -62,11 +62,15 @@ static void give(struct uvch__core* c, struct uvch__block* b) {
 /* If the receiver is far behind, whoever else wants this processor may have it: that receiver, or a sender that comes here as well.
  * Else, with more threads than processors, senders use up their time by queueing what has to be fetched from memory later, page
  * by page. Before the claim: nobody waits for this sender. Not on one processor: there the receiver would have its turn
- * too often, each time for too little. */
+ * too often, each time for too little. Nor on the receiver's own loop, which would leave the processor to other senders. */
 static void ease(struct uvch__core* c, uint64_t limit) {
   uint64_t head = atomic_load_explicit(&c->head, memory_order_relaxed); /* relaxed: a number */
+  struct uvch__port* port;
 
-  if (limit > head && limit - head > BEHIND / c->stride && uvch__hot_default() > 0)
+  if (limit <= head || limit - head <= BEHIND / c->stride || uvch__hot_default() == 0)
+    return;
+  port = uvch__home_port(&c->home);
+  if (port == NULL || !uvch__port_runs_here(port))
     sched_yield();
 }
 

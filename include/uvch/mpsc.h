@@ -153,7 +153,7 @@ UVCH_EXTERN int uvch_mpsc_sender_close(uvch_mpsc_sender_t* tx);
 /* uvch_mpsc_try_send: queue a copy of `item` without waiting.
  *
  * While more than 256 KiB are queued in a channel without a bound, a sender that takes another block of memory first lets other
- * threads run that want its processor (sched_yield()), if there are several processors.
+ * threads run that want its processor (sched_yield()), if there are several processors and it is not on the receiver's loop.
  *
  * Threads:   any; many at once, through one sender or several.
  * Ordering:  what the caller did before a send that returns 0 happens before the receive callback for it.
