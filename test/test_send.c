@@ -792,6 +792,53 @@ START_TEST(who_waits_gets_the_room_of_a_callback_that_takes_all) {
 }
 END_TEST
 
+static void count_one(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  size_t* count = rx->data;
+
+  ck_assert_int_eq(status, 0);
+  ck_assert_ptr_nonnull(item);
+  *count += 1;
+}
+
+static void run_inside(uvch_mpsc_receiver_t* rx, int status, void* item) {
+  count_one(rx, status, item);
+  ck_assert_int_ne(uv_run(rx->loop, UV_RUN_NOWAIT), 0);
+}
+
+/* The run inside has its budget for one of the others, and what goes on after it for the second one. */
+START_TEST(who_waits_gets_the_room_of_a_callback_that_runs_the_loop) {
+  uvch_mpsc_receiver_t rx[3];
+  uvch_mpsc_sender_t tx[3];
+  size_t counts[3] = {0};
+  waiter_t waiter;
+  uv_loop_t loop;
+  size_t i;
+
+  support_loop_init(&loop);
+  ck_assert_int_eq(uvch_loop_configure(&loop, UVCH_LOOP_BUDGET_MESSAGES, 1), 0);
+  for (i = 0; i < COUNT(rx); i++) {
+    open_channel(&loop, &rx[i], &tx[i], CAPACITY);
+    rx[i].data = &counts[i];
+    fill(&tx[i]);
+  }
+  request(&loop, &waiter, &tx[0], CAPACITY);
+  for (i = 0; i < COUNT(rx); i++) {
+    ck_assert_int_eq(uvch_mpsc_recv_start(&rx[i], i == 0 ? run_inside : count_one), 0);
+  }
+  ck_assert_int_ne(uv_run(&loop, UV_RUN_NOWAIT), 0);
+  for (i = 0; i < COUNT(rx); i++) {
+    ck_assert_uint_eq(counts[i], 1);
+  }
+  ck_assert_uint_eq(uvch_mpsc_receiver_len(&rx[0]), CAPACITY);
+  for (i = 0; i < COUNT(rx); i++) {
+    support_close(&rx[i]);
+    support_drop_sender(&tx[i]);
+  }
+  support_loop_end(&loop);
+  check_done(&waiter, 0);
+}
+END_TEST
+
 /* A request that is used again and again from its own callback. */
 typedef struct stream_s {
   uvch_mpsc_send_t req;
@@ -1161,6 +1208,7 @@ static void add_callbacks(Suite* suite) {
   tcase_add_test(tcase, a_callback_does_not_pass_those_who_wait);
   add_for_every_bound(tcase, who_waits_gets_the_room_of_a_receiver_that_stops_in_its_callback);
   add_for_every_bound(tcase, who_waits_gets_the_room_of_a_callback_that_takes_all);
+  add_for_every_bound(tcase, who_waits_gets_the_room_of_a_callback_that_runs_the_loop);
   add_for_every_capacity(tcase, a_request_can_be_used_again_in_its_callback);
   tcase_add_loop_test(tcase, ten_loops_feed_one_through_a_narrow_channel, 0, 3);
 }
