@@ -30,14 +30,19 @@ static int number_copy(void* to, const void* from, void* arg) {
 }
 
 /* Of every other channel the messages are values with a function of their own. */
-static void open_channel(uv_loop_t* loop, uvch_broadcast_receiver_t* rx, uvch_broadcast_sender_t* tx, size_t capacity,
-                         uvch_broadcast_policy policy) {
+static void open_items(uv_loop_t* loop, uvch_broadcast_receiver_t* rx, uvch_broadcast_sender_t* tx, size_t size,
+                       uvch_copy_cb copy, size_t capacity, uvch_broadcast_policy policy) {
   uvch_broadcast_options_t options;
 
   memset(&options, 0, sizeof(options));
   options.policy = policy;
-  options.copy = (capacity + (size_t) policy) % 2 == 0 ? number_copy : NULL;
-  support_check_eq(uvch_broadcast_init_ex(loop, rx, tx, sizeof(uint64_t), capacity, &options), 0);
+  options.copy = (capacity + (size_t) policy) % 2 == 0 ? copy : NULL;
+  support_check_eq(uvch_broadcast_init_ex(loop, rx, tx, size, capacity, &options), 0);
+}
+
+static void open_channel(uv_loop_t* loop, uvch_broadcast_receiver_t* rx, uvch_broadcast_sender_t* tx, size_t capacity,
+                         uvch_broadcast_policy policy) {
+  open_items(loop, rx, tx, sizeof(uint64_t), number_copy, capacity, policy);
 }
 
 static void subscribe(uvch_broadcast_receiver_t* rx, const uvch_broadcast_sender_t* tx) {
@@ -1192,6 +1197,12 @@ struct crowd_s {
   support_result_t result;
 };
 
+static int news_copy(void* to, const void* from, void* arg) {
+  (void) arg;
+  memcpy(to, from, sizeof(const news_t*));
+  return 0;
+}
+
 static const news_t* crowd_make(crowd_sender_t* self) {
   news_t* news = &self->news[self->made];
 
@@ -1333,7 +1344,7 @@ START_TEST(many_threads_receive_what_threads_and_loops_send) {
   crowd.policy = crowd_cases[_i].policy;
   crowd.count = support_scale(crowd_cases[_i].count);
   crowd.capacity = crowd_cases[_i].capacity != 0 ? crowd_cases[_i].capacity : crowd.count * SENDERS;
-  open_channel(NULL, &crowd.receivers[0].rx, &tx, crowd.capacity, crowd.policy);
+  open_items(NULL, &crowd.receivers[0].rx, &tx, sizeof(const news_t*), news_copy, crowd.capacity, crowd.policy);
   for (i = 0; i < CROWD; i++) {
     crowd.receivers[i].crowd = &crowd;
     if (i > 0) {
