@@ -70,6 +70,7 @@ packages_to_build() {
   want mandoc command -v mandoc
   want python3 python3 -c ''
   want netcat-openbsd openbsd_nc
+  want redis-tools command -v redis-benchmark
 }
 
 openbsd_nc() { command -v nc.openbsd || nc -h 2>&1 | grep OpenBSD; }

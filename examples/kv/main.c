@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kv: sets up all threads and channels, waits for the end, and takes them down in the order in which things flow: servers, shards, log.
+ * Whatever fails at the start, what there is until then ends in the same way. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "accept.h"
+#include "commands.h"
+#include "restore.h"
+#include "status.h"
+
+enum {
+  SIGNALS = 2,
+  PUBLISHED = 4096 /* messages between servers */,
+  DEADLINE = 10000 /* ms for clients to read their replies */
+};
+
+struct program {
+  struct settings settings;
+  struct kv kv;
+  uv_loop_t loop;
+  struct acceptor acceptor;
+  struct status status;
+  uv_signal_t signals[SIGNALS];
+  uv_timer_t deadline;
+  phase_receiver_t phase;
+  settings_receiver_t followed;
+  uvch_watch_closed_t ended;
+  records_sender_t records;
+  health_sender_t health;
+  size_t shards_open;
+  size_t shards_started;
+  size_t servers_open;
+  size_t servers_started;
+};
+
+/*
+ * The end
+ */
+
+static void on_deadline(uv_timer_t* timer) {
+  struct program* p = timer->data;
+
+  say(LEVEL_WARNING, "some clients do not read their replies: they are closed");
+  phase_raise(&p->kv.phase, PHASE_ENDED);
+}
+
+/* No server follows the phase any more. */
+static void on_servers_ended(uvch_watch_closed_t* req, int status) {
+  struct program* p = req->data;
+  int i;
+
+  (void) status;
+  for (i = 0; i < SIGNALS; i++)
+    uv_close((uv_handle_t*) &p->signals[i], NULL);
+  uv_close((uv_handle_t*) &p->deadline, NULL);
+}
+
+static void on_phase(phase_receiver_t* rx, int status, const enum phase* phase) {
+  struct program* p = rx->base.data;
+
+  must(status, "phase");
+  if (*phase == PHASE_RUNNING)
+    return;
+  status_stop(&p->status);
+  acceptor_close(&p->acceptor);
+  must(uv_timer_start(&p->deadline, on_deadline, DEADLINE, 0), "deadline");
+  uvch_close((uvch_handle_t*) rx, NULL);
+  uvch_close((uvch_handle_t*) &p->followed, NULL);
+  must(phase_closed(&p->loop, &p->ended, &p->kv.phase, on_servers_ended), "end");
+}
+
+static void on_settings(settings_receiver_t* rx, int status, const struct settings* settings) {
+  (void) rx;
+  must(status, "settings");
+  say_from(settings->loglevel);
+}
+
+/* The first: in order. The second: at once. */
+static void on_signal(uv_signal_t* handle, int number) {
+  struct program* p = handle->data;
+  const enum phase* now = phase_sender_borrow(&p->kv.phase);
+
+  (void) number;
+  phase_raise(&p->kv.phase, *now == PHASE_RUNNING ? PHASE_ENDING : PHASE_ENDED);
+}
+
+/*
+ * The start
+ */
+
+/* So that no client has to be refused for want of a descriptor. */
+static void get_descriptors(const struct settings* settings) {
+  rlim_t need = settings->maxclients + 8 * (settings->servers + settings->shards + 2) + 32; /* a loop has up to 8 of its own */
+  struct rlimit limit;
+
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+    return;
+  limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || need < limit.rlim_max ? need : limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < need)
+    say(LEVEL_WARNING, "maxclients %zu takes %llu descriptors, and the system allows %llu; see ulimit -n", settings->maxclients,
+        (unsigned long long) need, (unsigned long long) limit.rlim_cur);
+}
+
+static void start_control(struct program* p) {
+  static const int numbers[SIGNALS] = {SIGINT, SIGTERM};
+  int i;
+
+  must(phase_subscribe(&p->loop, &p->phase, &p->kv.phase), "phase");
+  p->phase.base.data = p->ended.data = p->deadline.data = p;
+  must(phase_start(&p->phase, on_phase, UVCH_WATCH_CURRENT), "phase");
+  must(settings_subscribe(&p->loop, &p->followed, &p->kv.settings), "settings");
+  must(settings_start(&p->followed, on_settings, 0), "settings");
+  must(uv_timer_init(&p->loop, &p->deadline), "deadline");
+  for (i = 0; i < SIGNALS; i++) {
+    must(uv_signal_init(&p->loop, &p->signals[i]), "signal");
+    p->signals[i].data = p;
+    must(uv_signal_start(&p->signals[i], on_signal, numbers[i]), "signal");
+  }
+  status_start(&p->status, &p->kv, &p->loop);
+}
+
+static int open_shards(struct program* p) {
+  struct kv* kv = &p->kv;
+  int r = 0;
+
+  while (r == 0 && p->shards_open < kv->shard_count) {
+    r = shard_open(&kv->shards[p->shards_open], kv->shards, p->shards_open, kv->shard_count, &kv->settings);
+    p->shards_open += r == 0;
+  }
+  return r;
+}
+
+static int open_log(struct program* p) {
+  struct kv* kv = &p->kv;
+  char path[sizeof(p->settings.dir) + sizeof(p->settings.appendfilename)];
+  size_t i;
+  int r;
+
+  if (!p->settings.appendonly)
+    return 0;
+  snprintf(path, sizeof(path), "%s/%s", p->settings.dir, p->settings.appendfilename);
+  r = restore(kv, path);
+  if (r == 0)
+    r = log_start(&kv->log, path, &kv->settings, &p->records, &p->health);
+  for (i = 0; i < kv->shard_count && r == 0; i++)
+    r = shard_log(&kv->shards[i], &p->records, &p->health);
+  return r;
+}
+
+static int open_servers(struct program* p) {
+  struct kv* kv = &p->kv;
+  size_t i;
+  int r = 0;
+
+  kv->pubsub = pubsub_new(PUBLISHED);
+  if (kv->pubsub == NULL)
+    return UV_ENOMEM;
+  while (r == 0 && p->servers_open < kv->server_count) {
+    r = server_open(&kv->servers[p->servers_open], kv, p->servers_open);
+    p->servers_open += r == 0;
+  }
+  for (i = 0; i < kv->server_count && r == 0; i++)
+    r = server_connect(&kv->servers[i]);
+  return r;
+}
+
+static int start_threads(struct program* p) {
+  int r = 0;
+
+  while (r == 0 && p->shards_started < p->shards_open) {
+    r = shard_start(&p->kv.shards[p->shards_started]);
+    p->shards_started += r == 0;
+  }
+  while (r == 0 && p->servers_started < p->servers_open) {
+    r = server_start(&p->kv.servers[p->servers_started]);
+    p->servers_started += r == 0;
+  }
+  return r;
+}
+
+static int announce(const struct program* p) {
+  const struct settings* s = &p->settings;
+
+  if (printf("kv: listening on %s port %u, %zu loops for clients, %zu for keys%s\n", s->bind, p->kv.port, s->servers, s->shards,
+             s->appendonly ? ", append-only file" : "") >= 0 &&
+      fflush(stdout) == 0)
+    return 0;
+  return UV_EIO;
+}
+
+/* Each step says what it was when it fails. */
+static int start(struct program* p) {
+  static const struct step {
+    int (*run)(struct program* p);
+    const char* what;
+  } steps[] = {{open_shards, "make the shards"}, {open_log, "use the append-only file"}, {open_servers, "make the servers"}};
+  size_t i;
+  int r = 0;
+
+  for (i = 0; i < sizeof(steps) / sizeof(*steps) && r == 0; i++) {
+    r = steps[i].run(p);
+    if (r != 0)
+      say(LEVEL_WARNING, "cannot %s: %s", steps[i].what, uv_strerror(r));
+  }
+  if (r != 0)
+    return r;
+  r = acceptor_open(&p->acceptor, &p->kv, &p->loop);
+  if (r != 0) {
+    say(LEVEL_WARNING, "cannot listen on %s port %u: %s", p->settings.bind, p->settings.port, uv_strerror(r));
+    acceptor_close(&p->acceptor);
+    return r;
+  }
+  return 0;
+}
+
+/*
+ * All of it
+ */
+
+static void end_servers(struct program* p) {
+  struct kv* kv = &p->kv;
+  size_t i;
+
+  for (i = 0; i < p->servers_started; i++)
+    must(uv_thread_join(&kv->servers[i].thread), "join");
+  for (i = 0; i < p->servers_open; i++) {
+    arrivals_sender_close(&kv->servers[i].arrivals_tx); /* UV_EBADF for those that were never started */
+    requests_sender_close(&kv->servers[i].requests_tx);
+  }
+  if (kv->pubsub != NULL)
+    pubsub_free(kv->pubsub);
+}
+
+static void end_shards(struct program* p) {
+  struct kv* kv = &p->kv;
+  size_t i;
+
+  for (i = 0; i < p->shards_started; i++)
+    requests_sender_close(&kv->shards[i].tx); /* it was the last one */
+  for (i = 0; i < p->shards_started; i++) {
+    must(uv_thread_join(&kv->shards[i].thread), "join");
+    store_free(kv->shards[i].store);
+  }
+  for (i = p->shards_started; i < p->shards_open; i++)
+    shard_close(&kv->shards[i]);
+}
+
+static int end_log(struct program* p) {
+  if (p->kv.log == NULL)
+    return 0;
+  records_sender_close(&p->records);
+  health_sender_close(&p->health);
+  return log_join(p->kv.log);
+}
+
+/* With all handles set up, so that the end is the same wherever it comes from. */
+static int serve(struct program* p) {
+  int r;
+
+  start_control(p);
+  r = start_threads(p);
+  if (r != 0)
+    say(LEVEL_WARNING, "cannot start a thread: %s", uv_strerror(r));
+  else
+    r = announce(p);
+  if (r != 0)
+    phase_raise(&p->kv.phase, PHASE_ENDED);
+  return r;
+}
+
+static int run(struct program* p) {
+  struct kv* kv = &p->kv;
+  int log_status;
+  int r = start(p);
+
+  if (r == 0)
+    r = serve(p);
+  while (p->servers_open > p->servers_started)
+    server_close(&kv->servers[--p->servers_open]);
+  must(uv_run(&p->loop, UV_RUN_DEFAULT), "run");
+  end_servers(p);
+  end_shards(p);
+  log_status = end_log(p);
+  return r == 0 ? log_status : r;
+}
+
+/* What all threads share. */
+static int set_up(struct program* p) {
+  static const enum phase phase = PHASE_RUNNING;
+  struct kv* kv = &p->kv;
+  int r;
+
+  kv->shard_count = p->settings.shards;
+  kv->server_count = p->settings.servers;
+  kv->started = uv_hrtime();
+  kv->shards = calloc(kv->shard_count, sizeof(*kv->shards));
+  kv->servers = calloc(kv->server_count, sizeof(*kv->servers));
+  r = kv->shards == NULL || kv->servers == NULL ? UV_ENOMEM : uv_loop_init(&p->loop);
+  if (r == 0)
+    r = settings_init(NULL, NULL, &kv->settings, &p->settings);
+  if (r == 0)
+    r = phase_init(NULL, NULL, &kv->phase, &phase);
+  return r;
+}
+
+int main(int argc, char** argv) {
+  static struct program program;
+  struct program* p = &program;
+  int code;
+  int r;
+
+  if (settings_parse(&p->settings, argc, argv, &code) != 0)
+    return code;
+  say_from(p->settings.loglevel);
+  signal(SIGPIPE, SIG_IGN); /* a client that has gone is an error of its write */
+  signal(SIGXFSZ, SIG_IGN); /* and a file that may not grow, too */
+  get_descriptors(&p->settings);
+  commands_init();
+  must(set_up(p), "start");
+  r = run(p);
+  must(uv_loop_close(&p->loop), "main loop"); /* UV_EBUSY would mean that a handle was forgotten */
+  settings_sender_close(&p->kv.settings);
+  phase_sender_close(&p->kv.phase);
+  free(p->kv.shards);
+  free(p->kv.servers);
+  return r == 0 ? CODE_OK : CODE_FAILED;
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The loop of a server: connections in, its clients, and its part of the end. */
+#include "server.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "client.h"
+
+enum {
+  ARRIVALS = 128,    /* connections that wait for a server */
+  REQUESTS = 16,     /* CLIENT LISTs that do */
+  KEEP_ROUNDS = 256, /* that are not in use */
+  TICK = 1000        /* ms */
+};
+
+/*
+ * The end
+ */
+
+/* Nothing is left to do: the loop comes to its end, and with the senders to the shards they do. */
+static void finish(struct server* s) {
+  size_t i;
+
+  uvch_close((uvch_handle_t*) &s->requests, NULL);
+  uvch_close((uvch_handle_t*) &s->phase, NULL);
+  uvch_close((uvch_handle_t*) &s->settings, NULL);
+  uv_close((uv_handle_t*) &s->flush, NULL);
+  uv_close((uv_handle_t*) &s->timer, NULL);
+  if (s->pubsub != NULL)
+    pubsub_loop_close(s->pubsub, NULL, NULL);
+  for (i = 0; s->to != NULL && i < s->kv->shard_count + s->kv->server_count; i++)
+    requests_sender_close(&s->to[i]); /* UV_EBADF for those that there are not */
+  settings_sender_close(&s->settings_tx);
+  phase_sender_close(&s->phase_tx);
+}
+
+static void finish_if_empty(struct server* s) {
+  if (s->ending && s->client_count == 0)
+    finish(s);
+}
+
+static void for_all_clients(struct server* s, void (*cb)(struct client* client)) {
+  struct client* c;
+  struct client* next;
+
+  for (c = s->clients; c != NULL; c = next) {
+    next = c->next;
+    cb(c);
+  }
+}
+
+static void on_phase(phase_receiver_t* rx, int status, const enum phase* phase) {
+  struct server* s = rx->base.data;
+
+  must(status, "phase"); /* there is a sender as long as there is a server */
+  if (*phase == PHASE_RUNNING)
+    return;
+  if (!s->ending)
+    uvch_close((uvch_handle_t*) &s->arrivals, NULL);
+  for_all_clients(s, *phase == PHASE_ENDING ? client_end : client_close);
+  if (s->ending)
+    return;
+  s->ending = 1;
+  finish_if_empty(s);
+}
+
+void server_client_left(struct server* s) {
+  atomic_fetch_sub(&s->load, 1);
+  atomic_fetch_sub(&s->kv->clients, 1);
+  s->client_count--;
+  finish_if_empty(s);
+}
+
+/*
+ * Connections
+ */
+
+static void drop_arrival(void* item, void* arg) {
+  struct server* s = arg;
+
+  close(((struct arrival*) item)->fd);
+  atomic_fetch_sub(&s->load, 1);
+  atomic_fetch_sub(&s->kv->clients, 1);
+}
+
+static void on_arrival(arrivals_receiver_t* rx, int status, struct arrival* arrival) {
+  struct server* s = rx->base.data;
+
+  must(status, "arrival"); /* the acceptor's sender is open as long as a server is */
+  s->client_count++;
+  client_start(s, arrival);
+}
+
+/* Once in a turn of the loop, right before it waits. */
+static void on_flush(uv_prepare_t* prepare) {
+  struct server* s = prepare->data;
+
+  while (s->dirty != NULL) {
+    struct client* c = s->dirty;
+    s->dirty = c->dirty_next;
+    c->is_dirty = 0;
+    client_flush(c);
+  }
+}
+
+static void on_tick(uv_timer_t* timer) {
+  struct server* s = timer->data;
+  uint64_t timeout = settings_borrow(&s->settings)->timeout * 1000;
+  struct client* c;
+  struct client* next;
+
+  for (c = s->clients; c != NULL && timeout > 0; c = next) {
+    next = c->next;
+    if (uv_now(&s->loop) - c->last > timeout && client_is_idle(c) && c->subscriber.names + c->subscriber.patterns == 0)
+      client_close(c);
+  }
+}
+
+/*
+ * Requests of other servers
+ */
+
+static void on_request(requests_receiver_t* rx, int status, struct request* request) {
+  struct server* s = rx->base.data;
+  struct part* part = request->part;
+  int outcome = 0;
+  struct client* c;
+
+  must(status, "request"); /* a server has a sender to itself */
+  for (; part->done < part->count; part->done++) {
+    for (c = s->clients; c != NULL; c = c->next)
+      client_describe(c, &part->reply);
+    part->items[part->done].end = part->reply.len;
+  }
+  outcome_reply(&request->reply, &outcome);
+}
+
+/*
+ * Rounds
+ */
+
+struct round* server_round(struct server* s) {
+  struct round* round = s->rounds;
+
+  if (round == NULL)
+    return round_new(s->kv->shard_count + s->kv->server_count);
+  s->rounds = round->next;
+  s->round_count--;
+  return round;
+}
+
+void server_keep_round(struct server* s, struct round* round) {
+  if (s->round_count == KEEP_ROUNDS) {
+    round_free(round);
+    return;
+  }
+  round_reset(round);
+  round->next = s->rounds;
+  s->rounds = round;
+  s->round_count++;
+}
+
+/*
+ * The thread
+ */
+
+static void free_memory(struct server* s) {
+  while (s->rounds != NULL) {
+    struct round* round = s->rounds;
+    s->rounds = round->next;
+    round_free(round);
+  }
+  buf_free(&s->spare);
+  buf_free(&s->scratch);
+  free(s->to);
+}
+
+static void run(void* arg) {
+  struct server* s = arg;
+
+  must(uv_run(&s->loop, UV_RUN_DEFAULT), "server");
+  must(uv_loop_close(&s->loop), "server's loop"); /* UV_EBUSY would mean that a handle was forgotten */
+  free_memory(s);
+}
+
+static int open_channels(struct server* s) {
+  uvch_mpsc_options_t arrivals = {.drop = drop_arrival, .arg = s, .name = "arrivals"};
+  uvch_mpsc_options_t requests = {.drop = request_drop, .name = "server"};
+  int r = arrivals_init_ex(&s->loop, &s->arrivals, &s->arrivals_tx, ARRIVALS, &arrivals);
+
+  if (r == 0)
+    r = requests_init_ex(&s->loop, &s->requests, &s->requests_tx, REQUESTS, &requests);
+  if (r == 0)
+    r = phase_subscribe(&s->loop, &s->phase, &s->kv->phase);
+  if (r == 0)
+    r = phase_sender_clone(&s->kv->phase, &s->phase_tx);
+  if (r == 0)
+    r = settings_subscribe(&s->loop, &s->settings, &s->kv->settings);
+  if (r == 0)
+    r = settings_sender_clone(&s->kv->settings, &s->settings_tx);
+  if (r == 0)
+    r = pubsub_loop_open(&s->pubsub, s->kv->pubsub, &s->loop);
+  s->arrivals.base.data = s->requests.base.data = s->phase.base.data = s;
+  return r;
+}
+
+int server_open(struct server* s, struct kv* kv, size_t index) {
+  int r = uv_loop_init(&s->loop);
+
+  if (r != 0)
+    return r;
+  s->kv = kv;
+  s->index = index;
+  must(uv_prepare_init(&s->loop, &s->flush), "prepare");
+  must(uv_timer_init(&s->loop, &s->timer), "timer");
+  s->flush.data = s->timer.data = s;
+  r = open_channels(s);
+  if (r != 0)
+    server_close(s);
+  return r;
+}
+
+int server_connect(struct server* s) {
+  struct kv* kv = s->kv;
+  size_t i;
+  int r = 0;
+
+  s->to = calloc(kv->shard_count + kv->server_count, sizeof(*s->to));
+  if (s->to == NULL)
+    return UV_ENOMEM;
+  for (i = 0; i < kv->shard_count && r == 0; i++)
+    r = requests_sender_clone(&kv->shards[i].tx, &s->to[i]);
+  for (i = 0; i < kv->server_count && r == 0; i++)
+    r = requests_sender_clone(&kv->servers[i].requests_tx, &s->to[kv->shard_count + i]);
+  return r;
+}
+
+int server_start(struct server* s) {
+  must(arrivals_recv_start(&s->arrivals, on_arrival), "arrivals");
+  must(requests_recv_start(&s->requests, on_request), "requests");
+  must(phase_start(&s->phase, on_phase, UVCH_WATCH_CURRENT), "phase");
+  must(uv_prepare_start(&s->flush, on_flush), "prepare");
+  must(uv_timer_start(&s->timer, on_tick, TICK, TICK), "timer");
+  return uv_thread_create(&s->thread, run, s);
+}
+
+void server_close(struct server* s) {
+  uvch_close((uvch_handle_t*) &s->arrivals, NULL);
+  finish(s);
+  arrivals_sender_close(&s->arrivals_tx);
+  requests_sender_close(&s->requests_tx);
+  run(s);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#include "keyspace.h"
+
+enum { WRITES = COMMAND_WRITES, GROWS = COMMAND_WRITES | COMMAND_GROWS };
+
+const struct command store_commands[] = {
+    {.name = "get", .arity = 2, .spread = SPREAD_KEY, .run = run_get},
+    {.name = "set", .arity = -3, .flags = GROWS, .spread = SPREAD_KEY, .run = run_set},
+    {.name = "setnx", .arity = 3, .flags = GROWS, .spread = SPREAD_KEY, .run = run_setnx},
+    {.name = "setex", .arity = 4, .flags = GROWS, .spread = SPREAD_KEY, .run = run_setex},
+    {.name = "psetex", .arity = 4, .flags = GROWS, .spread = SPREAD_KEY, .run = run_psetex},
+    {.name = "getdel", .arity = 2, .flags = WRITES, .spread = SPREAD_KEY, .run = run_getdel},
+    {.name = "getset", .arity = 3, .flags = GROWS, .spread = SPREAD_KEY, .run = run_getset},
+    {.name = "getex", .arity = -2, .flags = WRITES, .spread = SPREAD_KEY, .run = run_getex},
+    {.name = "mget", .arity = -2, .spread = SPREAD_ARRAY, .run = run_get},
+    {.name = "mset", .arity = -3, .flags = GROWS, .spread = SPREAD_PAIRS, .run = run_mset},
+    {.name = "incr", .arity = 2, .flags = GROWS, .spread = SPREAD_KEY, .run = run_incr},
+    {.name = "decr", .arity = 2, .flags = GROWS, .spread = SPREAD_KEY, .run = run_decr},
+    {.name = "incrby", .arity = 3, .flags = GROWS, .spread = SPREAD_KEY, .run = run_incrby},
+    {.name = "decrby", .arity = 3, .flags = GROWS, .spread = SPREAD_KEY, .run = run_decrby},
+    {.name = "append", .arity = 3, .flags = GROWS, .spread = SPREAD_KEY, .run = run_append},
+    {.name = "strlen", .arity = 2, .spread = SPREAD_KEY, .run = run_strlen},
+    {.name = "del", .arity = -2, .flags = WRITES, .spread = SPREAD_SUM, .run = run_del},
+    {.name = "unlink", .arity = -2, .flags = WRITES, .spread = SPREAD_SUM, .run = run_del},
+    {.name = "exists", .arity = -2, .spread = SPREAD_SUM, .run = run_exists},
+    {.name = "expire", .arity = -3, .flags = WRITES, .spread = SPREAD_KEY, .run = run_expire},
+    {.name = "pexpire", .arity = -3, .flags = WRITES, .spread = SPREAD_KEY, .run = run_pexpire},
+    {.name = "expireat", .arity = -3, .flags = WRITES, .spread = SPREAD_KEY, .run = run_expireat},
+    {.name = "pexpireat", .arity = -3, .flags = WRITES, .spread = SPREAD_KEY, .run = run_pexpireat},
+    {.name = "ttl", .arity = 2, .spread = SPREAD_KEY, .run = run_ttl},
+    {.name = "pttl", .arity = 2, .spread = SPREAD_KEY, .run = run_pttl},
+    {.name = "persist", .arity = 2, .flags = WRITES, .spread = SPREAD_KEY, .run = run_persist},
+    {.name = "type", .arity = 2, .spread = SPREAD_KEY, .run = run_type},
+    {.name = "keys", .arity = 2, .spread = SPREAD_ALL_JOIN, .run = run_keys},
+    {.name = "scan", .arity = -2, .spread = SPREAD_CURSOR, .run = run_scan},
+    {.name = "dbsize", .arity = 1, .spread = SPREAD_ALL_SUM, .run = run_dbsize},
+    {.name = "flushall", .arity = -1, .flags = WRITES, .spread = SPREAD_ALL_OK, .run = run_flush},
+    {.name = "flushdb", .arity = -1, .flags = WRITES, .spread = SPREAD_ALL_OK, .run = run_flush},
+    {0},
+};
