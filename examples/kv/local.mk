@@ -108,4 +108,12 @@ examples_kv_fuzz_parser_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 examples_kv_fuzz_parser_LDADD =
 CLEANFILES += examples/kv/fuzz_parser$(EXEEXT)
 
-EXTRA_DIST += examples/kv/README.md
+# Tests with real clients. What they need is looked for by themselves.
+kv_client_tests = \
+	examples/kv/check/test_durable.py
+TESTS += $(kv_client_tests)
+
+EXTRA_DIST += \
+	$(kv_client_tests) \
+	examples/kv/README.md \
+	examples/kv/check/kvtest.py
