@@ -250,7 +250,7 @@ static void send_round(struct client* c) {
   struct round* round = c->round;
 
   c->unsent = 0;
-  if (round_send(round, &server->loop, server->to, settings_of(c)->output_limit) > 0) {
+  if (round_send(round, server->loop, server->to, settings_of(c)->output_limit) > 0) {
     client_use(c);
   } else if (round->failed) {
     end_round(c);
@@ -426,7 +426,7 @@ static void on_read(uv_stream_t* tcp, ssize_t n, const uv_buf_t* room) {
     c->eof = 1;
   } else {
     buf_used(&c->in, (size_t) n);
-    c->last = uv_now(&c->server->loop);
+    c->last = uv_now(c->server->loop);
   }
   client_go_on(c);
 }
@@ -504,11 +504,11 @@ void client_start(struct server* server, const struct arrival* arrival) {
     c->next->link = &c->next;
   server->clients = c;
   c->number = arrival->number;
-  c->since = c->last = uv_now(&server->loop);
+  c->since = c->last = uv_now(server->loop);
   c->authenticated = settings_of(c)->requirepass[0] == '\0';
   c->subscriber.loop = server->pubsub;
   c->subscriber.write = on_message;
-  must(uv_tcp_init(&server->loop, &c->tcp), "client");
+  must(uv_tcp_init(server->loop, &c->tcp), "client");
   c->tcp.data = c->write.data = c->publish.data = c;
   c->uses = 1;
   if (set_up(c, arrival->fd) != 0)
@@ -542,7 +542,7 @@ static void add_address(const struct client* c, int own, struct buf* text) {
 }
 
 void client_describe(const struct client* c, struct buf* text) {
-  uint64_t now = uv_now(&c->server->loop);
+  uint64_t now = uv_now(c->server->loop);
   uv_os_fd_t fd = -1;
 
   uv_fileno((const uv_handle_t*) &c->tcp, &fd);

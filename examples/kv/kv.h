@@ -6,7 +6,8 @@
  *     |  |     mpsc           bounded: while it is full nothing is accepted
  *   servers    own threads    own connections: bytes in, commands; replies, bytes out
  *     |  |     mpsc, oneshot  bounded; a call for each shard that a client's next commands need
- *   shards     own threads    own the keys: commands in, replies out
+ *   shards     on the same,   own the keys: commands in, replies out
+ *     |  |      or on their own
  *     |  |     mpsc           bounded: a shard waits for the disk, its servers for the shard, clients for their server
  *   log        own thread     owns the file: many commands in, one fsync, then all their replies
  *

@@ -57,7 +57,9 @@ examples_kv_libkv_a_SOURCES = \
 	examples/kv/store_commands.c \
 	examples/kv/strings.c \
 	examples/kv/table.c \
-	examples/kv/table.h
+	examples/kv/table.h \
+	examples/kv/worker.c \
+	examples/kv/worker.h
 
 noinst_PROGRAMS += examples/kv/kv
 examples_kv_kv_SOURCES = examples/kv/main.c

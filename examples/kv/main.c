@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "restore.h"
 #include "status.h"
+#include "worker.h"
 
 enum {
   SIGNALS = 2,
@@ -31,10 +32,9 @@ struct program {
   uvch_watch_closed_t ended;
   records_sender_t records;
   health_sender_t health;
-  size_t shards_open;
-  size_t shards_started;
+  struct worker* workers;
+  size_t worker_count;
   size_t servers_open;
-  size_t servers_started;
 };
 
 /*
@@ -123,13 +123,30 @@ static void start_control(struct program* p) {
   status_start(&p->status, &p->kv, &p->loop);
 }
 
-static int open_shards(struct program* p) {
-  struct kv* kv = &p->kv;
+/* Servers have the first ones; shards live with them, or have the others. */
+static int open_workers(struct program* p) {
+  size_t count = p->kv.server_count + (p->settings.shard_loops == SHARD_LOOPS_OWN ? p->kv.shard_count : 0);
   int r = 0;
 
-  while (r == 0 && p->shards_open < kv->shard_count) {
-    r = shard_open(&kv->shards[p->shards_open], kv->shards, p->shards_open, kv->shard_count, &kv->settings);
-    p->shards_open += r == 0;
+  p->workers = calloc(count, sizeof(*p->workers));
+  if (p->workers == NULL)
+    return UV_ENOMEM;
+  while (r == 0 && p->worker_count < count) {
+    r = worker_open(&p->workers[p->worker_count]);
+    p->worker_count += r == 0;
+  }
+  return r;
+}
+
+static int open_shards(struct program* p) {
+  struct kv* kv = &p->kv;
+  size_t first = p->settings.shard_loops == SHARD_LOOPS_OWN ? kv->server_count : 0;
+  size_t i;
+  int r = 0;
+
+  for (i = 0; i < kv->shard_count && r == 0; i++) {
+    struct worker* worker = &p->workers[first + i % (p->worker_count - first)];
+    r = shard_open(&kv->shards[i], &worker->loop, kv->shards, i, kv->shard_count, &kv->settings);
   }
   return r;
 }
@@ -160,7 +177,7 @@ static int open_servers(struct program* p) {
   if (kv->pubsub == NULL)
     return UV_ENOMEM;
   while (r == 0 && p->servers_open < kv->server_count) {
-    r = server_open(&kv->servers[p->servers_open], kv, p->servers_open);
+    r = server_open(&kv->servers[p->servers_open], &p->workers[p->servers_open].loop, kv, p->servers_open);
     p->servers_open += r == 0;
   }
   for (i = 0; i < kv->server_count && r == 0; i++)
@@ -168,17 +185,12 @@ static int open_servers(struct program* p) {
   return r;
 }
 
-static int start_threads(struct program* p) {
+static int start_workers(struct program* p) {
+  size_t i;
   int r = 0;
 
-  while (r == 0 && p->shards_started < p->shards_open) {
-    r = shard_start(&p->kv.shards[p->shards_started]);
-    p->shards_started += r == 0;
-  }
-  while (r == 0 && p->servers_started < p->servers_open) {
-    r = server_start(&p->kv.servers[p->servers_started]);
-    p->servers_started += r == 0;
-  }
+  for (i = 0; i < p->worker_count && r == 0; i++)
+    r = worker_start(&p->workers[i]);
   return r;
 }
 
@@ -197,7 +209,10 @@ static int start(struct program* p) {
   static const struct step {
     int (*run)(struct program* p);
     const char* what;
-  } steps[] = {{open_shards, "make the shards"}, {open_log, "use the append-only file"}, {open_servers, "make the servers"}};
+  } steps[] = {{open_workers, "make the loops"},
+               {open_shards, "make the shards"},
+               {open_log, "use the append-only file"},
+               {open_servers, "make the servers"}};
   size_t i;
   int r = 0;
 
@@ -221,32 +236,30 @@ static int start(struct program* p) {
  * All of it
  */
 
-static void end_servers(struct program* p) {
-  struct kv* kv = &p->kv;
+/* Those that do not hear of the phase, since their loops have never run. */
+static void close_servers(struct program* p) {
   size_t i;
 
-  for (i = 0; i < p->servers_started; i++)
-    must(uv_thread_join(&kv->servers[i].thread), "join");
-  for (i = 0; i < p->servers_open; i++) {
-    arrivals_sender_close(&kv->servers[i].arrivals_tx); /* UV_EBADF for those that were never started */
-    requests_sender_close(&kv->servers[i].requests_tx);
-  }
-  if (kv->pubsub != NULL)
-    pubsub_free(kv->pubsub);
+  for (i = 0; i < p->servers_open; i++)
+    if (!p->workers[i].is_running)
+      server_close(&p->kv.servers[i]);
 }
 
-static void end_shards(struct program* p) {
+/* The servers are gone. With the last of its senders a shard is, too, and then the threads are. */
+static void end_workers(struct program* p) {
   struct kv* kv = &p->kv;
   size_t i;
 
-  for (i = 0; i < p->shards_started; i++)
-    requests_sender_close(&kv->shards[i].tx); /* it was the last one */
-  for (i = 0; i < p->shards_started; i++) {
-    must(uv_thread_join(&kv->shards[i].thread), "join");
-    store_free(kv->shards[i].store);
-  }
-  for (i = p->shards_started; i < p->shards_open; i++)
-    shard_close(&kv->shards[i]);
+  for (i = 0; i < kv->shard_count; i++)
+    requests_sender_close(&kv->shards[i].tx); /* UV_EBADF for those that were never made */
+  for (i = 0; i < p->worker_count; i++)
+    worker_end(&p->workers[i]);
+  for (i = 0; i < kv->server_count; i++)
+    server_free(&kv->servers[i]);
+  for (i = 0; i < kv->shard_count; i++)
+    shard_free(&kv->shards[i]);
+  if (kv->pubsub != NULL)
+    pubsub_free(kv->pubsub);
 }
 
 static int end_log(struct program* p) {
@@ -262,28 +275,28 @@ static int serve(struct program* p) {
   int r;
 
   start_control(p);
-  r = start_threads(p);
+  r = start_workers(p);
   if (r != 0)
     say(LEVEL_WARNING, "cannot start a thread: %s", uv_strerror(r));
   else
     r = announce(p);
-  if (r != 0)
-    phase_raise(&p->kv.phase, PHASE_ENDED);
+  if (r == 0)
+    return 0;
+  phase_raise(&p->kv.phase, PHASE_ENDED);
+  close_servers(p);
   return r;
 }
 
 static int run(struct program* p) {
-  struct kv* kv = &p->kv;
   int log_status;
   int r = start(p);
 
   if (r == 0)
     r = serve(p);
-  while (p->servers_open > p->servers_started)
-    server_close(&kv->servers[--p->servers_open]);
+  else
+    close_servers(p);
   must(uv_run(&p->loop, UV_RUN_DEFAULT), "run");
-  end_servers(p);
-  end_shards(p);
+  end_workers(p);
   log_status = end_log(p);
   return r == 0 ? log_status : r;
 }
@@ -327,5 +340,6 @@ int main(int argc, char** argv) {
   phase_sender_close(&p->kv.phase);
   free(p->kv.shards);
   free(p->kv.servers);
+  free(p->workers);
   return r == 0 ? CODE_OK : CODE_FAILED;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The loop of a server: connections in, its clients, and its part of the end. */
+ * A server: connections in, its clients, and its part of the end. */
 #include "server.h"
 
 #include <stdlib.h>
@@ -113,7 +113,7 @@ static void on_tick(uv_timer_t* timer) {
 
   for (c = s->clients; c != NULL && timeout > 0; c = next) {
     next = c->next;
-    if (uv_now(&s->loop) - c->last > timeout && client_is_idle(c) && c->subscriber.names + c->subscriber.patterns == 0)
+    if (uv_now(s->loop) - c->last > timeout && client_is_idle(c) && c->subscriber.names + c->subscriber.patterns == 0)
       client_close(c);
   }
 }
@@ -163,60 +163,56 @@ void server_keep_round(struct server* s, struct round* round) {
 }
 
 /*
- * The thread
+ * The start
  */
-
-static void free_memory(struct server* s) {
-  while (s->rounds != NULL) {
-    struct round* round = s->rounds;
-    s->rounds = round->next;
-    round_free(round);
-  }
-  buf_free(&s->spare);
-  buf_free(&s->scratch);
-  free(s->to);
-}
-
-static void run(void* arg) {
-  struct server* s = arg;
-
-  must(uv_run(&s->loop, UV_RUN_DEFAULT), "server");
-  must(uv_loop_close(&s->loop), "server's loop"); /* UV_EBUSY would mean that a handle was forgotten */
-  free_memory(s);
-}
 
 static int open_channels(struct server* s) {
   uvch_mpsc_options_t arrivals = {.drop = drop_arrival, .arg = s, .name = "arrivals"};
   uvch_mpsc_options_t requests = {.drop = request_drop, .name = "server"};
-  int r = arrivals_init_ex(&s->loop, &s->arrivals, &s->arrivals_tx, ARRIVALS, &arrivals);
+  int r = arrivals_init_ex(s->loop, &s->arrivals, &s->arrivals_tx, ARRIVALS, &arrivals);
 
   if (r == 0)
-    r = requests_init_ex(&s->loop, &s->requests, &s->requests_tx, REQUESTS, &requests);
+    r = requests_init_ex(s->loop, &s->requests, &s->requests_tx, REQUESTS, &requests);
   if (r == 0)
-    r = phase_subscribe(&s->loop, &s->phase, &s->kv->phase);
+    r = phase_subscribe(s->loop, &s->phase, &s->kv->phase);
   if (r == 0)
     r = phase_sender_clone(&s->kv->phase, &s->phase_tx);
   if (r == 0)
-    r = settings_subscribe(&s->loop, &s->settings, &s->kv->settings);
+    r = settings_subscribe(s->loop, &s->settings, &s->kv->settings);
   if (r == 0)
     r = settings_sender_clone(&s->kv->settings, &s->settings_tx);
   if (r == 0)
-    r = pubsub_loop_open(&s->pubsub, s->kv->pubsub, &s->loop);
+    r = pubsub_loop_open(&s->pubsub, s->kv->pubsub, s->loop);
   s->arrivals.base.data = s->requests.base.data = s->phase.base.data = s;
   return r;
 }
 
-int server_open(struct server* s, struct kv* kv, size_t index) {
-  int r = uv_loop_init(&s->loop);
+static int start(struct server* s) {
+  int r = arrivals_recv_start(&s->arrivals, on_arrival);
 
-  if (r != 0)
-    return r;
+  if (r == 0)
+    r = requests_recv_start(&s->requests, on_request);
+  if (r == 0)
+    r = phase_start(&s->phase, on_phase, UVCH_WATCH_CURRENT);
+  if (r == 0)
+    r = uv_prepare_start(&s->flush, on_flush);
+  if (r == 0)
+    r = uv_timer_start(&s->timer, on_tick, TICK, TICK);
+  return r;
+}
+
+int server_open(struct server* s, uv_loop_t* loop, struct kv* kv, size_t index) {
+  int r;
+
+  s->loop = loop;
   s->kv = kv;
   s->index = index;
-  must(uv_prepare_init(&s->loop, &s->flush), "prepare");
-  must(uv_timer_init(&s->loop, &s->timer), "timer");
+  must(uv_prepare_init(loop, &s->flush), "prepare");
+  must(uv_timer_init(loop, &s->timer), "timer");
   s->flush.data = s->timer.data = s;
   r = open_channels(s);
+  if (r == 0)
+    r = start(s);
   if (r != 0)
     server_close(s);
   return r;
@@ -237,19 +233,20 @@ int server_connect(struct server* s) {
   return r;
 }
 
-int server_start(struct server* s) {
-  must(arrivals_recv_start(&s->arrivals, on_arrival), "arrivals");
-  must(requests_recv_start(&s->requests, on_request), "requests");
-  must(phase_start(&s->phase, on_phase, UVCH_WATCH_CURRENT), "phase");
-  must(uv_prepare_start(&s->flush, on_flush), "prepare");
-  must(uv_timer_start(&s->timer, on_tick, TICK, TICK), "timer");
-  return uv_thread_create(&s->thread, run, s);
-}
-
 void server_close(struct server* s) {
   uvch_close((uvch_handle_t*) &s->arrivals, NULL);
   finish(s);
-  arrivals_sender_close(&s->arrivals_tx);
+}
+
+void server_free(struct server* s) {
+  arrivals_sender_close(&s->arrivals_tx); /* UV_EBADF if there is none */
   requests_sender_close(&s->requests_tx);
-  run(s);
+  while (s->rounds != NULL) {
+    struct round* round = s->rounds;
+    s->rounds = round->next;
+    round_free(round);
+  }
+  buf_free(&s->spare);
+  buf_free(&s->scratch);
+  free(s->to);
 }

@@ -43,8 +43,7 @@ UVCH_MPSC_DEFINE(arrivals, struct arrival);
 struct server {
   struct kv* kv;
   size_t index;
-  uv_loop_t loop;
-  uv_thread_t thread;
+  uv_loop_t* loop;
   arrivals_receiver_t arrivals;
   arrivals_sender_t arrivals_tx; /* the acceptor's */
   requests_receiver_t requests;  /* from servers: CLIENT LIST */
@@ -69,13 +68,13 @@ struct server {
   int ending;
 };
 
-/* server_open: make the loop and its channels. server_connect: when all servers and shards are open: senders to all of them.
- * server_start: run the thread; it ends after PHASE_ENDING. server_close: for one that was not started.
- * All that can fail return 0, or an error; server_close() in any case but after server_open() has failed. */
-int server_open(struct server* server, struct kv* kv, size_t index);
+/* server_open: make the channels, and serve on this loop until PHASE_ENDING. server_connect: when all servers and shards are open, and
+ * before the loop runs: senders to all of them. Both return 0 or an error. server_close: for one whose loop has not run.
+ * server_free: once the loop has come to its end, and if opening has failed, too. */
+int server_open(struct server* server, uv_loop_t* loop, struct kv* kv, size_t index);
 int server_connect(struct server* server);
-int server_start(struct server* server);
 void server_close(struct server* server);
+void server_free(struct server* server);
 
 /* server_client_left: a client's memory has been freed. */
 void server_client_left(struct server* server);

@@ -55,8 +55,9 @@ static const char* directory_problem(const char* text) {
   return *text != '\0' ? NULL : "argument can't be empty";
 }
 
-/* In the order of enum level, of enum appendfsync, and of 0 and 1. */
+/* In the order of enum level, of enum shard_loops, of enum appendfsync, and of 0 and 1. */
 static const char* const levels[] = {"debug", "verbose", "notice", "warning", NULL};
+static const char* const places[] = {"shared", "own", NULL};
 static const char* const policies[] = {"everysec", "always", "no", NULL};
 static const char* const no_yes[] = {"no", "yes", NULL};
 
@@ -74,7 +75,9 @@ static const struct row rows[] = {
     {"bind", KIND_TEXT, AT_START, "127.0.0.1", "listen on this IPv4 or IPv6 address", AT(bind), .problem = address_problem},
     {"port", KIND_NUMBER, AT_START, "6379", "listen on this port; 0: any that is free", AT(port), FROM_TO(0, 65535)},
     {"io-loops", KIND_NUMBER, AT_START, NULL, "loops that own connections", AT(servers), FROM_TO(1, LOOPS_LIMIT)},
-    {"shards", KIND_NUMBER, AT_START, NULL, "loops that own keys", AT(shards), FROM_TO(1, LOOPS_LIMIT)},
+    {"shards", KIND_NUMBER, AT_START, NULL, "actors that own keys", AT(shards), FROM_TO(1, LOOPS_LIMIT)},
+    {"shard-loops", KIND_CHOICE, AT_START, "shared", "where they live: with connections, or each on a loop to itself",
+     AT(shard_loops), .choices = places},
     {"databases", KIND_FIXED, AT_START, "1", "only this", NOWHERE},
     {"maxmemory", KIND_BYTES, ANY_TIME, "0", "of all keys; 0: no limit", AT(maxmemory), FROM_TO(0, SIZE_MAX)},
     {"maxclients", KIND_NUMBER, ANY_TIME, "10000", "clients at a time", AT(maxclients), FROM_TO(1, UINT32_MAX)},
@@ -399,7 +402,7 @@ void settings_default(struct settings* settings) {
 
   memset(settings, 0, sizeof(*settings));
   settings->servers = processors < LOOPS_LIMIT ? processors : LOOPS_LIMIT;
-  settings->shards = settings->servers < 2 ? 1 : settings->servers / 2;
+  settings->shards = settings->servers;
   for (i = 0; i < ROWS; i++)
     if (rows[i].initial != NULL)
       must(row_set(&rows[i], settings, (struct slice){rows[i].initial, strlen(rows[i].initial)}, &problem), rows[i].name);

@@ -9,6 +9,7 @@
 
 /* In the order in which Redis lists them. */
 enum appendfsync { APPENDFSYNC_EVERYSEC, APPENDFSYNC_ALWAYS, APPENDFSYNC_NO };
+enum shard_loops { SHARD_LOOPS_SHARED, SHARD_LOOPS_OWN };
 
 enum { PASSWORD_LIMIT = 511 };
 
@@ -25,12 +26,13 @@ struct settings {
   size_t subscriber_limit;   /* client-output-buffer-limit-pubsub: bytes at which a subscriber that does not read is closed */
   char requirepass[PASSWORD_LIMIT + 1]; /* "": none */
   /* Only at the start; CONFIG GET shows them, CONFIG SET refuses them. */
-  char bind[64];            /* an IPv4 or IPv6 address */
-  unsigned int port;        /* 0: any that is free; who listens puts the real one here */
-  size_t servers;           /* io-loops */
-  size_t shards;            /* shards */
-  int appendonly;           /* yes, no */
-  char appendfilename[256]; /* in the directory `dir` */
+  char bind[64];                /* an IPv4 or IPv6 address */
+  unsigned int port;            /* 0: any that is free; who listens puts the real one here */
+  size_t servers;               /* io-loops */
+  size_t shards;                /* shards */
+  enum shard_loops shard_loops; /* shard-loops: they live on those of servers, or each on one to itself */
+  int appendonly;               /* yes, no */
+  char appendfilename[256];     /* in the directory `dir` */
   char dir[4096];
 };
 

@@ -107,7 +107,7 @@ static void record(struct shard* s, struct buf* log, outcome_sender_t reply) {
     return;
   }
   s->sending = 1;
-  must(records_send(&s->loop, &s->send, &s->records, &s->record, on_recorded), "log");
+  must(records_send(s->loop, &s->send, &s->records, &s->record, on_recorded), "log");
   must(requests_recv_stop(&s->rx), "receive");
 }
 
@@ -123,10 +123,8 @@ static void end(struct shard* s) {
   uvch_close((uvch_handle_t*) &s->rx, NULL);
   uvch_close((uvch_handle_t*) &s->settings, NULL);
   uv_close((uv_handle_t*) &s->timer, NULL);
-  if (!s->logging)
-    return;
-  uvch_close((uvch_handle_t*) &s->health, NULL);
-  records_sender_close(&s->records);
+  uvch_close((uvch_handle_t*) &s->health, NULL); /* without a log there is none, and an error */
+  records_sender_close(&s->records);             /* as above */
 }
 
 static void on_request(requests_receiver_t* rx, int status, struct request* request) {
@@ -164,44 +162,43 @@ static void on_expire(uv_timer_t* timer) {
 }
 
 /*
- * The thread
+ * The start
  */
 
-static void serve(void* arg) {
-  struct shard* s = arg;
+static int open_channels(struct shard* s, const settings_sender_t* settings) {
+  uvch_mpsc_options_t options = {.drop = request_drop, .name = "shard"};
+  int r = requests_init_ex(s->loop, &s->rx, &s->tx, REQUESTS, &options);
 
-  must(uv_run(&s->loop, UV_RUN_DEFAULT), "shard");
-  must(uv_loop_close(&s->loop), "shard's loop"); /* UV_EBUSY would mean that a handle was forgotten */
+  if (r == 0)
+    r = settings_subscribe(s->loop, &s->settings, settings);
+  if (r == 0)
+    r = requests_recv_start(&s->rx, on_request);
+  return r;
 }
 
-int shard_open(struct shard* s, struct shard* all, size_t index, size_t count, const settings_sender_t* settings) {
-  uvch_mpsc_options_t options = {.drop = request_drop, .name = "shard"};
+int shard_open(struct shard* s, uv_loop_t* loop, struct shard* all, size_t index, size_t count,
+               const settings_sender_t* settings) {
   int r;
 
+  s->loop = loop;
   s->all = all;
   s->index = index;
   s->count = count;
+  s->timer.data = s->rx.base.data = s->send.data = s;
   s->store = store_new(index, count);
   if (s->store == NULL)
     return UV_ENOMEM;
-  r = uv_loop_init(&s->loop);
-  if (r != 0) {
-    store_free(s->store);
-    return r;
-  }
-  must(uv_timer_init(&s->loop, &s->timer), "timer");
-  s->timer.data = s->rx.base.data = s->send.data = s;
-  r = requests_init_ex(&s->loop, &s->rx, &s->tx, REQUESTS, &options);
-  if (r == 0)
-    r = settings_subscribe(&s->loop, &s->settings, settings);
-  s->rx.base.data = s;
+  must(uv_timer_init(loop, &s->timer), "timer");
+  must(uv_timer_start(&s->timer, on_expire, EXPIRE_EVERY, EXPIRE_EVERY), "timer");
+  uv_unref((uv_handle_t*) &s->timer);
+  r = open_channels(s, settings);
   if (r != 0)
-    shard_close(s);
+    end(s);
   return r;
 }
 
 int shard_log(struct shard* s, const records_sender_t* records, const health_sender_t* health) {
-  int r = health_subscribe(&s->loop, &s->health, health);
+  int r = health_subscribe(s->loop, &s->health, health);
 
   if (r == 0)
     r = records_sender_clone(records, &s->records);
@@ -209,19 +206,7 @@ int shard_log(struct shard* s, const records_sender_t* records, const health_sen
   return r;
 }
 
-int shard_start(struct shard* s) {
-  must(requests_recv_start(&s->rx, on_request), "receive");
-  must(uv_timer_start(&s->timer, on_expire, EXPIRE_EVERY, EXPIRE_EVERY), "timer");
-  uv_unref((uv_handle_t*) &s->timer);
-  return uv_thread_create(&s->thread, serve, s);
-}
-
-void shard_close(struct shard* s) {
-  requests_sender_close(&s->tx);
-  if (s->logging)
-    records_sender_close(&s->records);
-  uvch_close_all(&s->loop);
-  uv_close((uv_handle_t*) &s->timer, NULL);
-  serve(s);
-  store_free(s->store);
+void shard_free(struct shard* s) {
+  if (s->store != NULL)
+    store_free(s->store);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A shard: a loop that owns keys. It is an actor: commands come in by a bounded channel, a reply goes back for each message. */
+ * A shard owns keys. It is an actor: commands come in by a bounded channel, a reply goes back for each message. Whether it has a loop
+ * to itself or lives on one with others makes no difference to it, nor to who sends. */
 #ifndef KV_SHARD_H
 #define KV_SHARD_H
 
@@ -63,8 +64,7 @@ struct shard_counts {
 struct shard {
   size_t index;
   size_t count; /* of shards */
-  uv_loop_t loop;
-  uv_thread_t thread;
+  uv_loop_t* loop;
   requests_receiver_t rx;
   requests_sender_t tx; /* for the servers to clone; then closed by who has set it up */
   settings_receiver_t settings;
@@ -81,12 +81,12 @@ struct shard {
   int sending;
 };
 
-/* shard_open: make the loop, the store and the channel. Returns 0, or an error, and then nothing is left.
- * shard_log: from now on what changes goes to this log. shard_start: run the thread; it ends when all senders of `tx` are closed.
- * shard_close: for one that was not started. */
-int shard_open(struct shard* shard, struct shard* all, size_t index, size_t count, const settings_sender_t* settings);
+/* shard_open: make the store and the channel, and take requests on this loop, until all senders of `tx` are closed. Returns 0 or an
+ * error. shard_log: before the loop runs: what changes goes to this log. Returns as above.
+ * shard_free: once the loop has come to its end, and if opening has failed, too. */
+int shard_open(struct shard* shard, uv_loop_t* loop, struct shard* all, size_t index, size_t count,
+               const settings_sender_t* settings);
 int shard_log(struct shard* shard, const records_sender_t* records, const health_sender_t* health);
-int shard_start(struct shard* shard);
-void shard_close(struct shard* shard);
+void shard_free(struct shard* shard);
 
 #endif

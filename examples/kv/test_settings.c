@@ -160,6 +160,7 @@ static const struct {
     {"port", "6379", "0", "0", "65536", NULL},
     {"io-loops", NULL, "7", "7", "0", NULL},
     {"shards", NULL, "5", "5", "1025", NULL},
+    {"shard-loops", "shared", "own", "own", "both", NULL},
     {"databases", "1", "1", "1", "16", NULL},
     {"maxmemory", "0", "100mb", "104857600", "abc", "argument must be a memory value"},
     {"maxclients", "10000", "4294967295", "4294967295", "0", "argument must be between 1 and 4294967295 inclusive"},
@@ -223,7 +224,7 @@ START_TEST(defaults_hold) {
     if (table[i].initial != NULL)
       check_value(&settings, table[i].name, table[i].initial);
   ck_assert_uint_eq(settings.servers, uv_available_parallelism());
-  ck_assert_uint_eq(settings.shards, settings.servers < 2 ? 1 : settings.servers / 2);
+  ck_assert_uint_eq(settings.shards, settings.servers);
 }
 END_TEST
 
