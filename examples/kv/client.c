@@ -245,19 +245,23 @@ static void on_round(struct round* round) {
   client_release(c);
 }
 
+/* Not at once: with those of other clients that have sent something, too. */
 static void send_round(struct client* c) {
   struct server* server = c->server;
-  struct round* round = c->round;
 
   c->unsent = 0;
-  if (round_send(round, server->loop, server->to, settings_of(c)->output_limit) > 0) {
-    client_use(c);
-  } else if (round->failed) {
-    end_round(c);
-    client_close(c);
-  } else {
-    collect(c); /* only replies that were known at once */
-  }
+  client_use(c);
+  c->round->next = server->unsent;
+  server->unsent = c->round;
+}
+
+void client_send(struct round* round) {
+  struct client* c = round->owner;
+  struct server* server = c->server;
+
+  if (!c->closing && round_send(round, server->loop, server->to, settings_of(c)->output_limit) > 0)
+    return;
+  on_round(round);
 }
 
 /*

@@ -65,6 +65,9 @@ void client_release(struct client* client);
 /* client_go_on: after anything that the next command may have waited for. */
 void client_go_on(struct client* client);
 
+/* client_send: a client's round, to the shards. */
+void client_send(struct round* round);
+
 /* client_dirty: something was added to `out`. */
 void client_dirty(struct client* client);
 

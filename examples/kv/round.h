@@ -12,7 +12,7 @@ struct step;
 
 /* All that a round needs is kept for the next one. */
 struct round {
-  struct round* next; /* of those that are not in use */
+  struct round* next; /* of those that are not in use, or have to go out */
   struct buf in;      /* what the arguments point into */
   void* owner;
   void (*done)(struct round* round);

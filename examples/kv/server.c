@@ -27,6 +27,7 @@ static void finish(struct server* s) {
   uvch_close((uvch_handle_t*) &s->phase, NULL);
   uvch_close((uvch_handle_t*) &s->settings, NULL);
   uv_close((uv_handle_t*) &s->flush, NULL);
+  uv_close((uv_handle_t*) &s->check, NULL);
   uv_close((uv_handle_t*) &s->timer, NULL);
   if (s->pubsub != NULL)
     pubsub_loop_close(s->pubsub, NULL, NULL);
@@ -93,6 +94,19 @@ static void on_arrival(arrivals_receiver_t* rx, int status, struct arrival* arri
   client_start(s, arrival);
 }
 
+/* A shard with a loop to itself is woken once for all of them. */
+static void send_rounds(struct server* s) {
+  while (s->unsent != NULL) {
+    struct round* round = s->unsent;
+    s->unsent = round->next;
+    client_send(round);
+  }
+}
+
+static void on_check(uv_check_t* check) {
+  send_rounds(check->data);
+}
+
 /* Once in a turn of the loop, right before it waits. */
 static void on_flush(uv_prepare_t* prepare) {
   struct server* s = prepare->data;
@@ -103,6 +117,7 @@ static void on_flush(uv_prepare_t* prepare) {
     c->is_dirty = 0;
     client_flush(c);
   }
+  send_rounds(s);
 }
 
 static void on_tick(uv_timer_t* timer) {
@@ -197,6 +212,8 @@ static int start(struct server* s) {
   if (r == 0)
     r = uv_prepare_start(&s->flush, on_flush);
   if (r == 0)
+    r = uv_check_start(&s->check, on_check);
+  if (r == 0)
     r = uv_timer_start(&s->timer, on_tick, TICK, TICK);
   return r;
 }
@@ -208,8 +225,9 @@ int server_open(struct server* s, uv_loop_t* loop, struct kv* kv, size_t index) 
   s->kv = kv;
   s->index = index;
   must(uv_prepare_init(loop, &s->flush), "prepare");
+  must(uv_check_init(loop, &s->check), "check");
   must(uv_timer_init(loop, &s->timer), "timer");
-  s->flush.data = s->timer.data = s;
+  s->flush.data = s->check.data = s->timer.data = s;
   r = open_channels(s);
   if (r == 0)
     r = start(s);

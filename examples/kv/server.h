@@ -55,9 +55,11 @@ struct server {
   requests_sender_t* to; /* the shards, then the servers */
   struct pubsub_loop* pubsub;
   uv_prepare_t flush; /* what is to be written is written once in a turn of the loop, right before it waits */
+  uv_check_t check;   /* rounds go out together, once all that can be read has been */
   uv_timer_t timer;   /* looks for idle clients */
   struct client* clients;
   struct client* dirty; /* have something to write */
+  struct round* unsent; /* have to go out */
   struct round* rounds; /* that are not in use */
   size_t round_count;
   struct buf spare; /* to read into */
