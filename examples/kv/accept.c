@@ -68,18 +68,20 @@ static void refuse(struct acceptor* a, const char* text, const char* why) {
   uv_try_write((uv_stream_t*) &a->tcp, &buf, 1); /* may fail: the connection is closed in any case */
 }
 
-static void pass_on(struct acceptor* a) {
+/* Returns 1 if the permit has been used. */
+static int pass_on(struct acceptor* a) {
   int r;
 
   if (atomic_load(&a->kv->clients) >= settings_borrow(&a->settings)->maxclients) {
     refuse(a, "max number of clients reached", "there are maxclients");
-    return;
+    return 0;
   }
   r = hand_over(a);
   if (r != 0)
     refuse(a, "the server has no room", uv_strerror(r));
   else
     a->refusing = 0;
+  return r == 0;
 }
 
 static void find_room(struct acceptor* a);
@@ -93,6 +95,7 @@ static void on_closed(uv_handle_t* tcp) {
 
 /* There is a permit. */
 static void take(struct acceptor* a) {
+  int is_used = 0;
   int r;
 
   a->waiting = 0;
@@ -100,11 +103,12 @@ static void take(struct acceptor* a) {
   must(uv_tcp_init(a->loop, &a->tcp), "connection");
   r = uv_accept((uv_stream_t*) &a->listener, (uv_stream_t*) &a->tcp);
   if (r == 0)
-    pass_on(a);
+    is_used = pass_on(a);
   else
     complain(a, uv_strerror(r));
   uv_close((uv_handle_t*) &a->tcp, on_closed);
-  arrivals_permit_release(&a->permit); /* UV_EBADF if it was used, as it mostly is */
+  if (!is_used)
+    arrivals_permit_release(&a->permit);
 }
 
 static void on_room(uvch_mpsc_reserve_t* reserve, int status) {

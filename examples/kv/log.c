@@ -109,12 +109,13 @@ static void on_timer(uv_timer_t* timer) {
  */
 
 static void take(struct log* log, const struct record* record) {
-  log->replies[log->count++] = record->reply;
+  if (record->is_asked)
+    log->replies[log->count++] = record->reply;
   if (record->data != NULL)
     log_file_add(&log->file, record->data, record->len);
 }
 
-/* To those who wait. That somebody does not any more, or never did, is no matter. */
+/* To those who wait. That somebody does not any more is no matter. */
 static void reply(struct log* log, int code) {
   size_t i;
 
@@ -144,7 +145,7 @@ static void on_records(records_receiver_t* rx, int status, struct record* first,
   }
   for (i = 0; i < count; i++)
     take(log, records_recv_at(first, stride, i));
-  while (log->count < GROUP && records_try_recv(rx, &record) == 0)
+  for (; count < GROUP && records_try_recv(rx, &record) == 0; count++)
     take(log, &record);
   reply(log, settle(log, policy(log) == APPENDFSYNC_ALWAYS || log_file_is_crowded(&log->file)));
 }

@@ -32,7 +32,8 @@ UVCH_ONESHOT_DEFINE(outcome, int);
 struct record {
   char* data; /* whole commands, malloc()ed; who has the message frees it. NULL: nothing changed, only the order counts */
   size_t len;
-  outcome_sender_t reply; /* used once `data` is on the disk; all 0: nobody waits */
+  int is_asked;           /* somebody waits for `reply` */
+  outcome_sender_t reply; /* used once `data` is on the disk */
 };
 UVCH_MPSC_DEFINE(records, struct record);
 

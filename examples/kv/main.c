@@ -34,6 +34,7 @@ struct program {
   health_sender_t health;
   struct worker* workers;
   size_t worker_count;
+  size_t shards_open;
   size_t servers_open;
 };
 
@@ -141,12 +142,13 @@ static int open_workers(struct program* p) {
 static int open_shards(struct program* p) {
   struct kv* kv = &p->kv;
   size_t first = p->settings.shard_loops == SHARD_LOOPS_OWN ? kv->server_count : 0;
-  size_t i;
   int r = 0;
 
-  for (i = 0; i < kv->shard_count && r == 0; i++) {
+  while (r == 0 && p->shards_open < kv->shard_count) {
+    size_t i = p->shards_open;
     struct worker* worker = &p->workers[first + i % (p->worker_count - first)];
     r = shard_open(&kv->shards[i], &worker->loop, kv->shards, i, kv->shard_count, &kv->settings);
+    p->shards_open += r == 0;
   }
   return r;
 }
@@ -250,13 +252,13 @@ static void end_workers(struct program* p) {
   struct kv* kv = &p->kv;
   size_t i;
 
-  for (i = 0; i < kv->shard_count; i++)
-    requests_sender_close(&kv->shards[i].tx); /* UV_EBADF for those that were never made */
+  for (i = 0; i < p->shards_open; i++)
+    requests_sender_close(&kv->shards[i].tx);
   for (i = 0; i < p->worker_count; i++)
     worker_end(&p->workers[i]);
-  for (i = 0; i < kv->server_count; i++)
+  for (i = 0; i < p->servers_open; i++)
     server_free(&kv->servers[i]);
-  for (i = 0; i < kv->shard_count; i++)
+  for (i = 0; i < p->shards_open; i++)
     shard_free(&kv->shards[i]);
   if (kv->pubsub != NULL)
     pubsub_free(kv->pubsub);

@@ -31,8 +31,8 @@ static void finish(struct server* s) {
   uv_close((uv_handle_t*) &s->timer, NULL);
   if (s->pubsub != NULL)
     pubsub_loop_close(s->pubsub, NULL, NULL);
-  for (i = 0; s->to != NULL && i < s->kv->shard_count + s->kv->server_count; i++)
-    requests_sender_close(&s->to[i]); /* UV_EBADF for those that there are not */
+  for (i = 0; i < s->to_count; i++)
+    requests_sender_close(&s->to[i]);
   settings_sender_close(&s->settings_tx);
   phase_sender_close(&s->phase_tx);
 }
@@ -231,8 +231,10 @@ int server_open(struct server* s, uv_loop_t* loop, struct kv* kv, size_t index) 
   r = open_channels(s);
   if (r == 0)
     r = start(s);
-  if (r != 0)
-    server_close(s);
+  if (r == 0)
+    return 0;
+  server_close(s);
+  server_free(s);
   return r;
 }
 
@@ -244,10 +246,11 @@ int server_connect(struct server* s) {
   s->to = calloc(kv->shard_count + kv->server_count, sizeof(*s->to));
   if (s->to == NULL)
     return UV_ENOMEM;
-  for (i = 0; i < kv->shard_count && r == 0; i++)
-    r = requests_sender_clone(&kv->shards[i].tx, &s->to[i]);
-  for (i = 0; i < kv->server_count && r == 0; i++)
-    r = requests_sender_clone(&kv->servers[i].requests_tx, &s->to[kv->shard_count + i]);
+  for (i = 0; i < kv->shard_count + kv->server_count && r == 0; i++) {
+    const requests_sender_t* tx = i < kv->shard_count ? &kv->shards[i].tx : &kv->servers[i - kv->shard_count].requests_tx;
+    r = requests_sender_clone(tx, &s->to[i]);
+    s->to_count += r == 0;
+  }
   return r;
 }
 
@@ -257,7 +260,7 @@ void server_close(struct server* s) {
 }
 
 void server_free(struct server* s) {
-  arrivals_sender_close(&s->arrivals_tx); /* UV_EBADF if there is none */
+  arrivals_sender_close(&s->arrivals_tx);
   requests_sender_close(&s->requests_tx);
   while (s->rounds != NULL) {
     struct round* round = s->rounds;

@@ -53,6 +53,7 @@ struct server {
   settings_receiver_t settings;
   settings_sender_t settings_tx;
   requests_sender_t* to; /* the shards, then the servers */
+  size_t to_count;
   struct pubsub_loop* pubsub;
   uv_prepare_t flush; /* what is to be written is written once in a turn of the loop, right before it waits */
   uv_check_t check;   /* rounds go out together, once all that can be read has been */
@@ -72,7 +73,7 @@ struct server {
 
 /* server_open: make the channels, and serve on this loop until PHASE_ENDING. server_connect: when all servers and shards are open, and
  * before the loop runs: senders to all of them. Both return 0 or an error. server_close: for one whose loop has not run.
- * server_free: once the loop has come to its end, and if opening has failed, too. */
+ * server_free: once the loop has come to its end. */
 int server_open(struct server* server, uv_loop_t* loop, struct kv* kv, size_t index);
 int server_connect(struct server* server);
 void server_close(struct server* server);

@@ -95,11 +95,13 @@ static void on_recorded(uvch_mpsc_send_t* send, int status) {
   must(requests_recv_start(&s->rx, on_request), "receive");
 }
 
-/* The log frees what it has taken. */
-static void record(struct shard* s, struct buf* log, outcome_sender_t reply) {
+/* The log frees what it has taken. `reply` NULL: nobody waits for it. */
+static void record(struct shard* s, struct buf* log, const outcome_sender_t* reply) {
   int r;
 
-  s->record = (struct record){.data = log->data, .len = log->len, .reply = reply};
+  s->record = (struct record){.data = log->data, .len = log->len, .is_asked = reply != NULL};
+  if (reply != NULL)
+    s->record.reply = *reply;
   *log = (struct buf){0};
   r = records_try_send(&s->records, &s->record);
   if (r != UV_EAGAIN) {
@@ -123,8 +125,10 @@ static void end(struct shard* s) {
   uvch_close((uvch_handle_t*) &s->rx, NULL);
   uvch_close((uvch_handle_t*) &s->settings, NULL);
   uv_close((uv_handle_t*) &s->timer, NULL);
-  uvch_close((uvch_handle_t*) &s->health, NULL); /* without a log there is none, and an error */
-  records_sender_close(&s->records);             /* as above */
+  if (!s->logging)
+    return;
+  uvch_close((uvch_handle_t*) &s->health, NULL);
+  records_sender_close(&s->records);
 }
 
 static void on_request(requests_receiver_t* rx, int status, struct request* request) {
@@ -139,11 +143,11 @@ static void on_request(requests_receiver_t* rx, int status, struct request* requ
   if (log.failed) {
     answer(&request->reply, UV_ENOMEM); /* half of a command must not get into the file */
   } else if (s->logging && settings_borrow(&s->settings)->appendfsync == APPENDFSYNC_ALWAYS) {
-    record(s, &log, request->reply); /* readers wait too: what they are told is on the disk */
+    record(s, &log, &request->reply); /* readers wait too: what they are told is on the disk */
   } else {
     answer(&request->reply, 0);
     if (log.len > 0)
-      record(s, &log, (outcome_sender_t){0});
+      record(s, &log, NULL);
   }
   buf_free(&log);
 }
@@ -156,7 +160,7 @@ static void on_expire(uv_timer_t* timer) {
     return;
   store_expire(s->store, wall_clock(), EXPIRE_BUDGET, s->logging ? &log : NULL);
   if (log.len > 0 && !log.failed)
-    record(s, &log, (outcome_sender_t){0});
+    record(s, &log, NULL);
   buf_free(&log);
   publish_counts(s, 0);
 }
@@ -192,21 +196,26 @@ int shard_open(struct shard* s, uv_loop_t* loop, struct shard* all, size_t index
   must(uv_timer_start(&s->timer, on_expire, EXPIRE_EVERY, EXPIRE_EVERY), "timer");
   uv_unref((uv_handle_t*) &s->timer);
   r = open_channels(s, settings);
-  if (r != 0)
-    end(s);
+  if (r == 0)
+    return 0;
+  requests_sender_close(&s->tx);
+  end(s);
+  shard_free(s);
   return r;
 }
 
 int shard_log(struct shard* s, const records_sender_t* records, const health_sender_t* health) {
   int r = health_subscribe(s->loop, &s->health, health);
 
-  if (r == 0)
-    r = records_sender_clone(records, &s->records);
+  if (r != 0)
+    return r;
+  r = records_sender_clone(records, &s->records);
   s->logging = r == 0;
+  if (r != 0)
+    uvch_close((uvch_handle_t*) &s->health, NULL);
   return r;
 }
 
 void shard_free(struct shard* s) {
-  if (s->store != NULL)
-    store_free(s->store);
+  store_free(s->store);
 }

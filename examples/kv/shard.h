@@ -83,7 +83,7 @@ struct shard {
 
 /* shard_open: make the store and the channel, and take requests on this loop, until all senders of `tx` are closed. Returns 0 or an
  * error. shard_log: before the loop runs: what changes goes to this log. Returns as above.
- * shard_free: once the loop has come to its end, and if opening has failed, too. */
+ * shard_free: once the loop has come to its end. */
 int shard_open(struct shard* shard, uv_loop_t* loop, struct shard* all, size_t index, size_t count,
                const settings_sender_t* settings);
 int shard_log(struct shard* shard, const records_sender_t* records, const health_sender_t* health);
