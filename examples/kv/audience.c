@@ -209,22 +209,22 @@ void subscriber_leave(struct subscriber* subscriber) {
  */
 
 /* Any subscription may go in `write`: loop->next steps past those. New ones come behind, and are too new for the message. */
-static void write_part(struct pubsub_loop* loop, const struct part* part, uint64_t number) {
-  struct slice name = {part->bytes.data + part->name, part->name_len};
-  const struct audience* audience = (const struct audience*) hash_find(&loop->audiences[part->is_pattern], name);
+static void write_copy(struct pubsub_loop* loop, const struct copy* copy, uint64_t number) {
+  struct slice name = {copy->bytes.data + copy->name, copy->name_len};
+  const struct audience* audience = (const struct audience*) hash_find(&loop->audiences[copy->is_pattern], name);
   struct subscription* s;
 
   loop->next = audience == NULL ? NULL : audience->first;
   while ((s = loop->next) != NULL) {
     loop->next = s->next;
     if (s->since < number)
-      s->pair.subscriber->write(s->pair.subscriber, part->bytes.data, part->bytes.len);
+      s->pair.subscriber->write(s->pair.subscriber, copy->bytes.data, copy->bytes.len);
   }
 }
 
 void audience_write(struct pubsub_loop* loop, const struct message* message) {
-  const struct part* part;
+  const struct copy* copy;
 
-  for (part = message->parts; part != NULL; part = part->next)
-    write_part(loop, part, message->number);
+  for (copy = message->copies; copy != NULL; copy = copy->next)
+    write_copy(loop, copy, message->number);
 }

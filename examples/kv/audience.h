@@ -20,8 +20,8 @@ int topic_enter(struct pubsub* pubsub, int is_pattern, struct slice name, struct
 void topic_leave(struct pubsub* pubsub, int is_pattern, struct topic* topic);
 
 /* What is published, for the subscribers of one topic: the bytes that all of them get. */
-struct part {
-  struct part* next;
+struct copy {
+  struct copy* next;
   int is_pattern;
   size_t name; /* of the topic: where it is in `bytes` */
   size_t name_len;
@@ -31,7 +31,7 @@ struct part {
 /* All of what is published at once. It belongs to the channel, which drops it after the last server has read it. */
 struct message {
   uint64_t number; /* all that are sent have one, in the order in which their subscribers were counted */
-  struct part* parts;
+  struct copy* copies;
 };
 UVCH_BROADCAST_DEFINE(messages, struct message*);
 

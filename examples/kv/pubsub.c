@@ -18,12 +18,12 @@ struct pubsub {
  */
 
 static void message_free(struct message* message) {
-  struct part* part;
+  struct copy* copy;
 
-  while ((part = message->parts) != NULL) {
-    message->parts = part->next;
-    buf_free(&part->bytes);
-    free(part);
+  while ((copy = message->copies) != NULL) {
+    message->copies = copy->next;
+    buf_free(&copy->bytes);
+    free(copy);
   }
   free(message);
 }
@@ -33,24 +33,24 @@ static void message_drop(void* item, void* arg) {
   message_free(*(struct message**) item);
 }
 
-/* The part for a topic, up to the topic's name. NULL: no memory. */
-static struct part* part_new(int is_pattern, const struct topic* topic) {
-  struct part* part = calloc(1, sizeof(*part));
+/* The copy for a topic, up to the topic's name. NULL: no memory. */
+static struct copy* copy_new(int is_pattern, const struct topic* topic) {
+  struct copy* copy = calloc(1, sizeof(*copy));
 
-  if (part == NULL)
+  if (copy == NULL)
     return NULL;
-  part->is_pattern = is_pattern;
-  part->name_len = topic->node.key.len;
-  reply_array(&part->bytes, is_pattern ? 4 : 3);
-  reply_bulk_text(&part->bytes, is_pattern ? "pmessage" : "message");
-  reply_bulk(&part->bytes, topic->name, part->name_len);
-  part->name = part->bytes.len - part->name_len - strlen("\r\n");
-  return part;
+  copy->is_pattern = is_pattern;
+  copy->name_len = topic->node.key.len;
+  reply_array(&copy->bytes, is_pattern ? 4 : 3);
+  reply_bulk_text(&copy->bytes, is_pattern ? "pmessage" : "message");
+  reply_bulk(&copy->bytes, topic->name, copy->name_len);
+  copy->name = copy->bytes.len - copy->name_len - strlen("\r\n");
+  return copy;
 }
 
-/* Adds its part at the end of the list, and its subscribers to *count. */
-static struct part** add_part(struct part** end, int is_pattern, const struct topic* topic, long long* count) {
-  *end = part_new(is_pattern, topic);
+/* Adds its copy at the end of the list, and its subscribers to *count. */
+static struct copy** add_copy(struct copy** end, int is_pattern, const struct topic* topic, long long* count) {
+  *end = copy_new(is_pattern, topic);
   if (*end == NULL) {
     *count = UV_ENOMEM;
     return end;
@@ -59,26 +59,26 @@ static struct part** add_part(struct part** end, int is_pattern, const struct to
   return &(*end)->next;
 }
 
-/* A part for each topic that a message of that name is for. Returns how many will get it, or UV_ENOMEM. Under the mutex. */
-static long long add_parts(const struct pubsub* pubsub, struct slice name, struct part** end) {
+/* A copy for each topic that a message of that name is for. Returns how many will get it, or UV_ENOMEM. Under the mutex. */
+static long long add_copies(const struct pubsub* pubsub, struct slice name, struct copy** end) {
   const struct hash_node* node = hash_find(&pubsub->topics[0], name);
   long long count = 0;
 
   if (node != NULL)
-    end = add_part(end, 0, (const struct topic*) node, &count);
+    end = add_copy(end, 0, (const struct topic*) node, &count);
   for (node = hash_next(&pubsub->topics[1], NULL); node != NULL && count >= 0; node = hash_next(&pubsub->topics[1], node))
     if (glob_match(node->key, name))
-      end = add_part(end, 1, (const struct topic*) node, &count);
+      end = add_copy(end, 1, (const struct topic*) node, &count);
   return count;
 }
 
-/* The rest of each part. Returns 0, UV_ENOMEM. */
-static int end_parts(struct part* part, struct slice name, struct slice text) {
-  for (; part != NULL; part = part->next) {
-    if (part->is_pattern)
-      reply_bulk(&part->bytes, name.data, name.len);
-    reply_bulk(&part->bytes, text.data, text.len);
-    if (part->bytes.failed)
+/* The rest of each copy. Returns 0, UV_ENOMEM. */
+static int end_copies(struct copy* copy, struct slice name, struct slice text) {
+  for (; copy != NULL; copy = copy->next) {
+    if (copy->is_pattern)
+      reply_bulk(&copy->bytes, name.data, name.len);
+    reply_bulk(&copy->bytes, text.data, text.len);
+    if (copy->bytes.failed)
       return UV_ENOMEM;
   }
   return 0;
@@ -92,11 +92,11 @@ static long long message_new(struct pubsub* pubsub, struct slice name, struct sl
   if (made == NULL)
     return UV_ENOMEM;
   uv_mutex_lock(&pubsub->mutex);
-  count = add_parts(pubsub, name, &made->parts);
+  count = add_copies(pubsub, name, &made->copies);
   if (count > 0)
     made->number = ++pubsub->number;
   uv_mutex_unlock(&pubsub->mutex);
-  if (count > 0 && end_parts(made->parts, name, text) != 0)
+  if (count > 0 && end_copies(made->copies, name, text) != 0)
     count = UV_ENOMEM;
   if (count > 0)
     *message = made;
