@@ -199,7 +199,7 @@ static int start_workers(struct program* p) {
 static int announce(const struct program* p) {
   const struct settings* s = &p->settings;
 
-  if (printf("kv: listening on %s port %u, %zu loops for clients, %zu for keys%s\n", s->bind, p->kv.port, s->servers, s->shards,
+  if (printf("kv: listening on %s port %u, %zu loops, %zu shards%s\n", s->bind, p->kv.port, s->servers, s->shards,
              s->appendonly ? ", append-only file" : "") >= 0 &&
       fflush(stdout) == 0)
     return 0;
