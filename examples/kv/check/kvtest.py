@@ -6,6 +6,7 @@ if what it needs is not here. By hand: top_builddir=BUILD python3 examples/kv/ch
 UVCH_KV_RUN may hold a command to run the server with, say valgrind."""
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 
 BUILD = os.path.abspath(os.environ.get("top_builddir", "."))
@@ -23,6 +25,10 @@ class Failed(Exception):
     """Something that had to hold did not."""
 
 
+class Skipped(Exception):
+    """What a case needs is not here."""
+
+
 def need(condition, text):
     if not condition:
         raise Failed(text)
@@ -31,6 +37,11 @@ def need(condition, text):
 def skip(why):
     print(why)
     sys.exit(77)
+
+
+def skip_case(why):
+    """Leave this case; the others go on."""
+    raise Skipped(why)
 
 
 def scaled(count):
@@ -50,6 +61,7 @@ class Server:
         self.own = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="uvch-kv-")
         self.errors = open(os.path.join(self.directory, "stderr"), "a+b")
+        self.errors_begin = self.errors.seek(0, os.SEEK_END)  # another server may have been here before
         self.process = subprocess.Popen(command, executable=executable, cwd=self.directory, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=self.errors, preexec_fn=preexec)
         self.said = b""
@@ -63,7 +75,7 @@ class Server:
 
     def complaints(self):
         """All that it wrote to standard error."""
-        self.errors.seek(0)
+        self.errors.seek(self.errors_begin)
         return self.errors.read().decode(errors="replace")
 
     def resident(self):
@@ -106,13 +118,41 @@ class Kv(Server):
         super().__init__(run + [os.path.join(BUILD, "examples/kv/kv"), "--port", "0", *map(str, arguments)], **how)
         self.port = int(re.search(rb" port (\d+),", self.said).group(1))
 
+    def kill(self):
+        """As a crash: it gets to do nothing any more."""
+        need(self.stop(signal.SIGKILL) == -signal.SIGKILL, "kv had ended before it was killed: %s" % self.complaints())
+
     def __exit__(self, kind, *why):
         try:
             if kind is None and self.process.poll() is None:
                 code = self.stop()
                 need(code == 0, "kv ended with code %d: %s" % (code, self.complaints()))
+            if kind is None:
+                need("Sanitizer" not in self.complaints(), self.complaints())
         finally:
             self.clear()
+
+
+def kv_fails(*arguments, **how):
+    """A start of kv that has to fail. Its exit code, and what it wrote to standard error."""
+    how = {"cwd": "/", "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **how}
+    run = os.environ.get("UVCH_KV_RUN", "").split()
+    done = subprocess.run(run + [os.path.join(BUILD, "examples/kv/kv"), *map(str, arguments)], timeout=PATIENCE, check=False, **how)
+    errors = (done.stderr or b"").decode(errors="replace")
+    need("Sanitizer" not in errors, errors)
+    return done.returncode, errors
+
+
+def kv_is_checked():
+    """Whether kv runs with a sanitizer or under another program: then its memory is not its own."""
+    if os.environ.get("UVCH_KV_RUN"):
+        return True
+    for name in (".libs/kv", "kv"):
+        path = os.path.join(BUILD, "examples/kv", name)
+        if os.path.exists(path):
+            with open(path, "rb") as program:
+                return re.search(rb"__[at]san_init", program.read()) is not None
+    return False
 
 
 def redis_server():
@@ -207,6 +247,146 @@ class Client:
 
 
 #
+# Writers that know what they were told
+#
+
+
+class Writer(threading.Thread):
+    """A client that changes keys of its own and pipelines. For each key it has all values that there were in order, as far as they
+    were sent, None for a key that there is not, and which of them the server has acknowledged."""
+
+    def __init__(self, load, name):
+        super().__init__(daemon=True)
+        self.load = load
+        self.random = random.Random("%s %s" % (load.seed, name))
+        self.keys = [b"%s:%d" % (name, i) for i in range(20)]
+        self.values = {key: [None] for key in self.keys}
+        self.acknowledged = dict.fromkeys(self.keys, 0)
+        self.client = None
+        self.awaited = []
+        self.why = None
+
+    def change(self):
+        """Some command, with what it answers."""
+        key = self.random.choice(self.keys)
+        now = self.values[key][-1]
+        what = self.random.randrange(8)
+        number = now is not None and now.isdigit() and len(now) < 10
+        if what == 0:
+            words, new, reply = (b"DEL", key), None, b":%d\r\n" % (now is not None)
+        elif what < 3 and number:
+            words, new = (b"INCR", key), b"%d" % (int(now) + 1)
+            reply = b":%s\r\n" % new
+        elif what < 5 and now is not None and len(now) < 500:
+            piece = b"%x" % self.random.getrandbits(32)
+            words, new = (b"APPEND", key, piece), now + piece
+            reply = b":%d\r\n" % len(new)
+        else:
+            new = b"%d" % self.random.randrange(1000) if what < 7 else self.random.randbytes(self.random.randrange(300))
+            words, reply = (b"SET", key, new), b"+OK\r\n"
+        self.values[key].append(new)
+        self.awaited.append((key, len(self.values[key]) - 1, reply))
+        return encoded(*words)
+
+    def hear(self, count):
+        """The next replies."""
+        for _ in range(count):
+            key, index, reply = self.awaited[0]
+            got = self.client.reply()
+            need(got == reply, "%r was answered %r and not %r" % (key, got, reply))
+            del self.awaited[0]
+            self.acknowledged[key] = index
+        self.load.advance(count)
+
+    def work(self):
+        try:
+            while not self.load.ends:
+                count = self.random.choice((1, 1, 4, 16, 50))
+                self.client.send(b"".join([self.change() for _ in range(count)]))
+                if len(self.awaited) > self.random.choice((0, 50, 200)):
+                    self.hear(len(self.awaited) - self.random.randrange(len(self.awaited)))
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # what has come is still to be read
+        self.hear(len(self.awaited))
+
+    def run(self):
+        try:
+            with self.client:
+                self.work()
+        except Failed as why:
+            if "connection ended" not in str(why):
+                self.why = why
+        except Exception:  # pylint: disable=broad-except
+            self.why = traceback.format_exc()
+        self.load.advance(0)
+
+
+class Load:
+    """Several writers."""
+
+    def __init__(self, writers, seed=None):
+        self.seed = random.randrange(10**9) if seed is None else seed
+        self.random = random.Random(self.seed)
+        self.changed = threading.Condition()
+        self.count = 0  # of acknowledged changes
+        self.ends = False
+        self.writers = [Writer(self, b"w%d" % i) for i in range(writers)]
+
+    def advance(self, count):
+        with self.changed:
+            self.count += count
+            self.changed.notify_all()
+
+    def start(self, port):
+        self.ends = False
+        for i, writer in enumerate(self.writers):
+            again = Writer(self, b"w%d" % i)
+            again.random, again.values, again.acknowledged = writer.random, writer.values, writer.acknowledged
+            again.client = Client(port)
+            self.writers[i] = again
+            again.start()
+
+    def wait_for(self, more):
+        """Until so many more changes have been acknowledged."""
+        with self.changed:
+            goal = self.count + more
+            there = self.changed.wait_for(lambda: self.count >= goal or not any(w.is_alive() for w in self.writers), PATIENCE)
+            count = self.count
+        self.look()
+        need(there and count >= goal, "the writers came to an end, or stand still, at %d of %d (seed %d)" % (count, goal, self.seed))
+
+    def look(self):
+        for writer in self.writers:
+            need(writer.why is None, "%s (seed %d)" % (writer.why, self.seed))
+
+    def finish(self):
+        """Until they have heard all that they will. Returns how many commands were not answered."""
+        self.ends = True
+        for writer in self.writers:
+            writer.join(PATIENCE)
+            need(not writer.is_alive(), "a writer waits for ever (seed %d)" % self.seed)
+        self.look()
+        return sum(len(writer.awaited) for writer in self.writers)
+
+    def check(self, client, exact=False):
+        """All that was acknowledged is there, and nothing else but what was sent after it; with `exact` nothing else at all. The
+        writers go on from there."""
+        there = 0
+        for writer in self.writers:
+            client.send(encoded("MGET", *writer.keys))
+            need(client.line() == b"*%d\r\n" % len(writer.keys), "MGET")
+            for key in writer.keys:
+                got = client.reply()
+                got = None if got == b"$-1\r\n" else got[got.index(b"\n") + 1:-2]
+                first = writer.acknowledged[key]
+                may = writer.values[key][first:first + 1 if exact else None]
+                need(got in may, "%r is %r, and not one of %r (seed %d)" % (key, got, may[:5], self.seed))
+                writer.values[key], writer.acknowledged[key] = [got], 0
+                there += got is not None
+        need(client.call("DBSIZE") == b":%d\r\n" % there, "there are keys that nobody has set (seed %d)" % self.seed)
+
+
+#
 # Cases
 #
 
@@ -221,6 +401,8 @@ def run(*cases):
         try:
             case()
             print("ok - %s" % case.__doc__)
+        except Skipped as why:
+            print("ok - %s # SKIP %s" % (case.__doc__, why))
         except Exception as why:  # pylint: disable=broad-except
             bad += 1
             print("not ok - %s: %s" % (case.__doc__, why))
