@@ -2,10 +2,13 @@
  *
  * kv: sets up all threads and channels, waits for the end, and takes them down in the order in which things flow: servers, shards, log.
  * Whatever fails at the start, what there is until then ends in the same way. */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "accept.h"
 #include "commands.h"
@@ -203,6 +206,7 @@ static int announce(const struct program* p) {
              s->appendonly ? ", append-only file" : "") >= 0 &&
       fflush(stdout) == 0)
     return 0;
+  say(LEVEL_WARNING, "cannot write to standard output: %s", uv_strerror(uv_translate_sys_error(errno)));
   return UV_EIO;
 }
 
@@ -322,12 +326,23 @@ static int set_up(struct program* p) {
   return r;
 }
 
+/* If they are closed, what is opened next gets their numbers, and messages go into the file, or to a client. These take their places,
+ * and fail as closed ones do. */
+static void fill_standard_files(void) {
+  int fd;
+
+  for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0)
+      (void) open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* the lowest number that is free */
+}
+
 int main(int argc, char** argv) {
   static struct program program;
   struct program* p = &program;
   int code;
   int r;
 
+  fill_standard_files();
   if (settings_parse(&p->settings, argc, argv, &code) != 0)
     return code;
   say_from(p->settings.loglevel);
