@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -428,7 +430,7 @@ static void on_read(uv_stream_t* tcp, ssize_t n, const uv_buf_t* room) {
   }
   if (n < 0) {
     c->eof = 1;
-  } else {
+  } else if (c->parted == 0) {
     buf_used(&c->in, (size_t) n);
     c->last = uv_now(c->server->loop);
   }
@@ -453,6 +455,36 @@ static void read_or_not(struct client* c) {
     client_close(c);
 }
 
+/* Whether the other system does not have all replies yet; where nobody can tell, it has. */
+static int is_on_the_way(const struct client* c, int fd) {
+  int bytes = 0;
+
+#ifdef TIOCOUTQ
+  if (ioctl(fd, TIOCOUTQ, &bytes) != 0)
+    bytes = 0;
+#endif
+  return bytes > 0 && !c->eof;
+}
+
+/* All is written. To close a socket on which more has come, or comes, throws away what is still on its way; so its last byte is said to
+ * be that, and what comes is read for nothing, until the replies are there or the client closes. The server's timer ends it else. */
+static void part(struct client* c) {
+  uv_os_fd_t fd;
+
+  if (uv_fileno((const uv_handle_t*) &c->tcp, &fd) != 0 || !is_on_the_way(c, fd)) {
+    client_close(c);
+    return;
+  }
+  if (c->parted != 0)
+    return;
+  c->parted = uv_now(c->server->loop);
+  subscriber_leave(&c->subscriber);
+  buf_free(&c->in);
+  shutdown(fd, SHUT_WR); /* fails if the client has gone, which reading finds out */
+  if (uv_read_start((uv_stream_t*) &c->tcp, on_alloc, on_read) == UV_EINVAL)
+    client_close(c);
+}
+
 void client_go_on(struct client* c) {
   size_t taken;
 
@@ -471,7 +503,7 @@ void client_go_on(struct client* c) {
     return;
   c->ending |= c->eof && client_is_idle(c); /* what it has sent before has been done */
   if (c->ending && client_is_idle(c)) {
-    client_close(c);
+    part(c);
     return;
   }
   give_back(c);

@@ -18,8 +18,9 @@ struct client {
   struct client** link;
   struct client* dirty_next;
   uint64_t number;
-  uint64_t since; /* uv_now() */
-  uint64_t last;  /* the same, when it was last read from */
+  uint64_t since;  /* uv_now() */
+  uint64_t last;   /* the same, when it was last read from */
+  uint64_t parted; /* the same, when all was written that there will be; 0: not yet */
   char name[CLIENT_NAME_LIMIT + 1];
   const struct command* command; /* the last one */
   struct parser parser;

@@ -12,7 +12,8 @@ enum {
   ARRIVALS = 128,    /* connections that wait for a server */
   REQUESTS = 16,     /* CLIENT LISTs that do */
   KEEP_ROUNDS = 256, /* that are not in use */
-  TICK = 1000        /* ms */
+  TICK = 1000,       /* ms */
+  PARTING = 10000    /* ms for a client to take its last replies */
 };
 
 /*
@@ -126,9 +127,17 @@ static void on_tick(uv_timer_t* timer) {
   struct client* c;
   struct client* next;
 
-  for (c = s->clients; c != NULL && timeout > 0; c = next) {
+  for (c = s->clients; c != NULL; c = next) {
     next = c->next;
-    if (uv_now(s->loop) - c->last > timeout && client_is_idle(c) && c->subscriber.names + c->subscriber.patterns == 0)
+    if (c->parted != 0) {
+      if (uv_now(s->loop) - c->parted > PARTING)
+        client_close(c);
+      else
+        client_go_on(c);
+      continue;
+    }
+    if (timeout > 0 && uv_now(s->loop) - c->last > timeout && client_is_idle(c) &&
+        c->subscriber.names + c->subscriber.patterns == 0)
       client_close(c);
   }
 }
