@@ -113,7 +113,8 @@ CLEANFILES += examples/kv/fuzz_parser$(EXEEXT)
 # Tests with real clients. What they need is looked for by themselves.
 kv_client_tests = \
 	examples/kv/check/test_durable.py \
-	examples/kv/check/test_end.py
+	examples/kv/check/test_end.py \
+	examples/kv/check/test_pressure.py
 TESTS += $(kv_client_tests)
 
 EXTRA_DIST += \
