@@ -171,7 +171,7 @@ static void refuse_unknown(const struct slice* argv, size_t argc, struct buf* re
   for (i = 1; i < argc && args.len < SHOWN; i++) {
     size_t room = SHOWN - args.len;
     buf_add_text(&args, "'");
-    buf_add(&args, argv[i].data, argv[i].len < room ? argv[i].len : room);
+    buf_add(&args, argv[i].data, strnlen(argv[i].data, argv[i].len < room ? argv[i].len : room));
     buf_add_text(&args, "' ");
   }
   reply_error(reply, "ERR unknown command '%.*s', with args beginning with: %.*s",
@@ -303,12 +303,24 @@ void client_ask(struct client* c, const struct command* command, const struct sl
     reply->failed = 1;
 }
 
+/* What comes from a browser, which a page can make post to any port: the lines after it must not become commands. */
+static int is_web(struct slice name) {
+  return slice_is(name, "post") || slice_is(name, "host:");
+}
+
+static void end_web(struct client* c) {
+  say(LEVEL_VERBOSE, "client %llu is closed: it speaks HTTP", (unsigned long long) c->number);
+  c->ending = 1;
+}
+
 /* The command, or its subcommand. NULL: there is none, with the reply. */
-static const struct command* find_command(const struct slice* argv, size_t argc, struct buf* reply) {
+static const struct command* find_command(struct client* c, const struct slice* argv, size_t argc, struct buf* reply) {
   const struct command* command = commands_find(argv[0]);
   const struct command* sub = command;
 
-  if (command == NULL)
+  if (command == NULL && is_web(argv[0]))
+    end_web(c);
+  else if (command == NULL)
     refuse_unknown(argv, argc, reply);
   else if (command->subcommands != NULL && argc > 1)
     sub = commands_find_sub(command->subcommands, argv[1]);
@@ -319,7 +331,7 @@ static const struct command* find_command(const struct slice* argv, size_t argc,
 
 static void take_command(struct client* c, const struct slice* argv, size_t argc) {
   struct buf* reply = begin_reply(c);
-  const struct command* command = find_command(argv, argc, reply);
+  const struct command* command = find_command(c, argv, argc, reply);
   int r = 0;
 
   if (command != NULL && has_steps(c) && (command->flags & COMMAND_BARRIER) != 0) {
