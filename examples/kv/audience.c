@@ -78,10 +78,9 @@ static void link_in(struct subscription* s, int is_pattern) {
   s->prev = audience->last;
   *(s->prev == NULL ? &audience->first : &s->prev->next) = s;
   audience->last = s;
-  s->own_next = subscriber->list[is_pattern];
-  if (s->own_next != NULL)
-    s->own_next->own_prev = s;
-  subscriber->list[is_pattern] = s;
+  s->own_prev = subscriber->last[is_pattern];
+  *(s->own_prev == NULL ? &subscriber->first[is_pattern] : &s->own_prev->own_next) = s;
+  subscriber->last[is_pattern] = s;
   ++*count_of(subscriber, is_pattern);
 }
 
@@ -93,12 +92,8 @@ static void link_out(struct subscription* s, int is_pattern) {
     subscriber->loop->next = s->next;
   *(s->prev == NULL ? &audience->first : &s->prev->next) = s->next;
   *(s->next == NULL ? &audience->last : &s->next->prev) = s->prev;
-  if (s->own_prev == NULL)
-    subscriber->list[is_pattern] = s->own_next;
-  else
-    s->own_prev->own_next = s->own_next;
-  if (s->own_next != NULL)
-    s->own_next->own_prev = s->own_prev;
+  *(s->own_prev == NULL ? &subscriber->first[is_pattern] : &s->own_prev->own_next) = s->own_next;
+  *(s->own_next == NULL ? &subscriber->last[is_pattern] : &s->own_next->own_prev) = s->own_prev;
   --*count_of(subscriber, is_pattern);
 }
 
@@ -185,14 +180,14 @@ void subscriber_remove(struct subscriber* subscriber, int is_pattern, struct sli
 }
 
 void subscriber_remove_all(struct subscriber* subscriber, int is_pattern, struct buf* reply) {
-  struct subscription* s = subscriber->list[is_pattern != 0];
+  struct subscription* s = subscriber->first[is_pattern != 0];
 
   if (s == NULL) {
     reply_begin(reply, is_pattern, "punsubscribe");
     reply_nil(reply);
     reply_end(reply, subscriber);
   }
-  while ((s = subscriber->list[is_pattern != 0]) != NULL)
+  while ((s = subscriber->first[is_pattern != 0]) != NULL)
     subscriber_remove(subscriber, is_pattern, s->pair.audience->node.key, reply);
 }
 
@@ -200,8 +195,8 @@ void subscriber_leave(struct subscriber* subscriber) {
   int is_pattern;
 
   for (is_pattern = 0; is_pattern < 2; is_pattern++)
-    while (subscriber->list[is_pattern] != NULL)
-      unsubscribe(subscriber->list[is_pattern], is_pattern);
+    while (subscriber->first[is_pattern] != NULL)
+      unsubscribe(subscriber->first[is_pattern], is_pattern);
 }
 
 /*

@@ -28,6 +28,8 @@ void pubsub_free(struct pubsub* pubsub);
 int pubsub_loop_open(struct pubsub_loop** loop, struct pubsub* pubsub, uv_loop_t* uv);
 void pubsub_loop_close(struct pubsub_loop* loop, void (*cb)(void* arg), void* arg);
 
+struct subscription;
+
 /* A client that can subscribe; a part of it. Set all to 0, then `loop`, `write` and `arg`. */
 struct subscriber {
   struct pubsub_loop* loop;
@@ -37,7 +39,8 @@ struct subscriber {
   size_t names;
   size_t patterns;
   /* private */
-  void* list[2];
+  struct subscription* first[2]; /* in the order in which it subscribed: names, patterns */
+  struct subscription* last[2];
 };
 
 /* subscriber_add, subscriber_remove: SUBSCRIBE, PSUBSCRIBE and their opposites, for one name or pattern, with the reply that goes
