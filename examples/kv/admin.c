@@ -85,7 +85,7 @@ static void command_info(struct client* c, const struct slice* argv, size_t argc
   for (i = 2; i < argc; i++) {
     const struct command* command = commands_find(argv[i]);
     if (command == NULL)
-      buf_add_text(reply, "*-1\r\n");
+      reply_nil(reply);
     else
       describe(command, reply);
   }

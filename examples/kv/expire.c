@@ -51,7 +51,7 @@ static int parse_conditions(struct execution* x, unsigned int* conditions) {
     } else if (slice_is(x->argv[i], "LT")) {
       *conditions |= IF_EARLIER;
     } else {
-      reply_error(x->reply, "ERR Unsupported option %.*s", (int) x->argv[i].len, x->argv[i].data);
+      reply_error(x->reply, "ERR Unsupported option %.*s", slice_width(x->argv[i]), x->argv[i].data);
       return -1;
     }
   }

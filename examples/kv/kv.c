@@ -3,6 +3,7 @@
  * What every part shares: messages, and a few things that C has not. */
 #include "kv.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -73,6 +74,10 @@ int slice_is(struct slice slice, const char* text) {
     if (small(slice.data[i]) != small(text[i]))
       return 0;
   return i == slice.len && text[i] == '\0';
+}
+
+int slice_width(struct slice slice) {
+  return slice.len < INT_MAX ? (int) slice.len : INT_MAX;
 }
 
 int slice_integer(struct slice slice, long long* value) {

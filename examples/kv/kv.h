@@ -50,6 +50,9 @@ void must(int r, const char* what);
 /* slice_is: whether it is this text, whatever the case of its letters a-z. */
 int slice_is(struct slice slice, const char* text);
 
+/* slice_width: how many of its bytes a "%.*s" is to print: all of them, and it stops at a byte of 0. */
+int slice_width(struct slice slice);
+
 /* slice_integer: a number as Redis takes it: 64 bits, no sign +, no blanks, no leading 0. Returns 0, or -1 if it is none. */
 int slice_integer(struct slice slice, long long* value);
 

@@ -73,7 +73,8 @@ static void serve_publish(struct client* c, const struct slice* argv, size_t arg
 
 static void pubsub_serve_channels(struct client* c, const struct slice* argv, size_t argc, struct buf* reply) {
   if (argc > 3)
-    reply_error(reply, "ERR wrong number of arguments for 'pubsub|channels' command");
+    reply_error(reply, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try PUBSUB HELP.", slice_width(argv[1]),
+                argv[1].data);
   else
     pubsub_channels(c->server->kv->pubsub, argc == 3 ? argv[2] : (struct slice){0}, reply);
 }

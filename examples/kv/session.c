@@ -74,6 +74,8 @@ static void serve_select(struct client* c, const struct slice* argv, size_t argc
   (void) argc;
   if (slice_integer(argv[1], &index) != 0)
     reply_error(reply, "ERR value is not an integer or out of range");
+  else if (index < INT32_MIN || index > INT32_MAX)
+    reply_error(reply, "ERR value is out of range, value must between %d and %d", INT32_MIN, INT32_MAX);
   else if (index != 0)
     reply_error(reply, "ERR DB index is out of range");
   else
@@ -124,7 +126,7 @@ static int take_hello_options(struct client* c, const struct slice* argv, size_t
         return -1;
       i++;
     } else {
-      reply_error(reply, "ERR Syntax error in HELLO option '%.*s'", (int) (argv[i].len < 128 ? argv[i].len : 128), argv[i].data);
+      reply_error(reply, "ERR Syntax error in HELLO option '%.*s'", slice_width(argv[i]), argv[i].data);
       return -1;
     }
   }
@@ -160,7 +162,7 @@ static void serve_hello(struct client* c, const struct slice* argv, size_t argc,
     return;
   else if (!c->authenticated)
     reply_error(reply,
-                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH "
                 "<user> <pass> option can be used to authenticate the client and select the RESP protocol version at the "
                 "same time");
   else

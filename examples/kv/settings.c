@@ -173,7 +173,7 @@ static uint64_t unit_of(struct slice text) {
   return 0;
 }
 
-/* Returns 0, or -1 if it is no number of bytes. */
+/* No digits are 0, as with Redis. Returns 0, or -1 if it is no number of bytes. */
 static int parse_bytes(struct slice text, uint64_t* value) {
   struct slice unit = text;
   uint64_t factor;
@@ -183,7 +183,7 @@ static int parse_bytes(struct slice text, uint64_t* value) {
     *value = *value > (UINT64_MAX - digit) / 10 ? UINT64_MAX : *value * 10 + digit;
   }
   factor = unit_of(unit);
-  if (unit.len == text.len || factor == 0)
+  if (factor == 0)
     return -1;
   *value = times(*value, factor);
   return 0;
@@ -285,20 +285,40 @@ static const char* row_get(const struct row* row, const struct settings* setting
  * CONFIG
  */
 
-/* Names are small letters; patterns need not be. Which rows one of them describes. */
-static int match(const struct slice* patterns, size_t count, char matched[ROWS]) {
+static int is_name(struct slice pattern) {
+  size_t i;
+
+  for (i = 0; i < pattern.len; i++)
+    if (memchr("*?[", pattern.data[i], 3) != NULL)
+      return 0;
+  return 1;
+}
+
+/* Names are small letters; patterns need not be. Which rows one of them describes, each by its name. As with Redis, a name that is
+ * asked for is shown as it was typed. */
+static int match(const struct slice* patterns, size_t count, struct slice matched[ROWS]) {
   struct buf small = {0};
   size_t i;
   size_t j;
 
   for (i = 0; i < count && !small.failed; i++) {
+    const struct row* row = is_name(patterns[i]) ? row_find(patterns[i]) : NULL;
+
+    if (row != NULL && matched[row - rows].data == NULL)
+      matched[row - rows] = patterns[i];
+    if (is_name(patterns[i]))
+      continue;
     buf_clear(&small, SIZE_MAX);
     buf_add(&small, patterns[i].data, patterns[i].len);
     for (j = 0; j < small.len; j++)
       if (small.data[j] >= 'A' && small.data[j] <= 'Z')
         small.data[j] = (char) (small.data[j] - 'A' + 'a');
-    for (j = 0; j < ROWS; j++)
-      matched[j] |= (char) glob_match((struct slice){small.data, small.len}, (struct slice){rows[j].name, strlen(rows[j].name)});
+    for (j = 0; j < ROWS; j++) {
+      struct slice name = {rows[j].name, strlen(rows[j].name)};
+
+      if (matched[j].data == NULL && glob_match((struct slice){small.data, small.len}, name))
+        matched[j] = name;
+    }
   }
   i = (size_t) small.failed;
   buf_free(&small);
@@ -306,7 +326,7 @@ static int match(const struct slice* patterns, size_t count, char matched[ROWS])
 }
 
 void settings_get(const struct settings* settings, const struct slice* patterns, size_t count, struct buf* reply) {
-  char matched[ROWS] = {0};
+  struct slice matched[ROWS] = {{NULL, 0}};
   char number[NUMBER_SIZE];
   size_t found = 0;
   size_t i;
@@ -316,11 +336,11 @@ void settings_get(const struct settings* settings, const struct slice* patterns,
     return;
   }
   for (i = 0; i < ROWS; i++)
-    found += matched[i] != 0;
+    found += matched[i].data != NULL;
   reply_array(reply, 2 * found);
   for (i = 0; i < ROWS; i++)
-    if (matched[i]) {
-      reply_bulk_text(reply, rows[i].name);
+    if (matched[i].data != NULL) {
+      reply_bulk(reply, matched[i].data, matched[i].len);
       reply_bulk_text(reply, row_get(&rows[i], settings, number));
     }
 }
@@ -337,8 +357,8 @@ static int check_names(const struct slice* pairs, size_t count, struct buf* repl
   for (i = 0; i < count; i += 2) {
     const struct row* row = row_find(pairs[i]);
     if (row == NULL) {
-      int len = pairs[i].len < 128 ? (int) pairs[i].len : 128;
-      reply_error(reply, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'", len, pairs[i].data);
+      reply_error(reply, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'", slice_width(pairs[i]),
+                  pairs[i].data);
       return -1;
     }
     if (row->when == AT_START || seen[row - rows]) {
