@@ -112,6 +112,7 @@ CLEANFILES += examples/kv/fuzz_parser$(EXEEXT)
 
 # Tests with real clients. What they need is looked for by themselves.
 kv_client_tests = \
+	examples/kv/check/test_compare.py \
 	examples/kv/check/test_durable.py \
 	examples/kv/check/test_end.py \
 	examples/kv/check/test_pressure.py
@@ -120,4 +121,5 @@ TESTS += $(kv_client_tests)
 EXTRA_DIST += \
 	$(kv_client_tests) \
 	examples/kv/README.md \
+	examples/kv/check/compare.txt \
 	examples/kv/check/kvtest.py
