@@ -71,6 +71,7 @@ packages_to_build() {
   want python3 python3 -c ''
   want netcat-openbsd openbsd_nc
   want redis-tools command -v redis-benchmark
+  want libhiredis-dev pkg-config --exists hiredis
 }
 
 openbsd_nc() { command -v nc.openbsd || nc -h 2>&1 | grep OpenBSD; }
@@ -82,6 +83,8 @@ packages_for_ci() {
   need python3 python3 -c ''
   need netcat-openbsd openbsd_nc
   need xz-utils command -v xz
+  need redis-tools command -v redis-benchmark
+  need libhiredis-dev pkg-config --exists hiredis
 }
 
 # apt ARGUMENT...: apt-get that asks nothing and does not wait for ever.

@@ -112,11 +112,19 @@ CLEANFILES += examples/kv/fuzz_parser$(EXEEXT)
 
 # Tests with real clients. What they need is looked for by themselves.
 kv_client_tests = \
+	examples/kv/check/test_clients.py \
 	examples/kv/check/test_compare.py \
 	examples/kv/check/test_durable.py \
 	examples/kv/check/test_end.py \
 	examples/kv/check/test_pressure.py
 TESTS += $(kv_client_tests)
+
+if HAVE_HIREDIS
+check_PROGRAMS += examples/kv/check/hiredis_client
+endif
+examples_kv_check_hiredis_client_SOURCES = examples/kv/check/hiredis_client.c
+examples_kv_check_hiredis_client_CPPFLAGS = $(AM_CPPFLAGS) $(HIREDIS_CFLAGS)
+examples_kv_check_hiredis_client_LDADD = $(HIREDIS_LIBS) $(LIBUV_LIBS)
 
 EXTRA_DIST += \
 	$(kv_client_tests) \
