@@ -230,7 +230,7 @@ def hiredis():
     if not os.path.exists(HIREDIS):
         print("ok - hiredis # SKIP it is not here")
         return
-    servers = [lambda: Kv("--shards", "1"), lambda: Kv("--shards", "4", "--io-loops", "3")]
+    servers = [lambda: Kv("--shards", "1"), lambda: Kv("--shards", "4", "--io-loops", "3", "--shard-loops", "own")]
     if redis_server() is not None:
         servers.append(Redis)
     for start in servers:

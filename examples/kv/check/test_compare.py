@@ -263,8 +263,8 @@ def two_shards():
 
 
 def four_shards():
-    """four shards: every reply is that of redis-server"""
-    compare(0, "--shards", "4", "--io-loops", "3")
+    """four shards on loops of their own: every reply is that of redis-server"""
+    compare(0, "--shards", "4", "--io-loops", "3", "--shard-loops", "own")
 
 
 def in_one_write():
