@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "steward.h"
 
-/* A pass of the loop delivers 1,024 messages; a nested run in a callback as many once more, and then the rest of the outer pass. */
-#define STARVED (3 * 1024)
+/* A pass of the loop delivers 4,096 messages; a nested run in a callback as many once more, and then the rest of the outer pass. */
+#define STARVED (3 * 4096)
 
 static void on_timer(uv_timer_t* timer) {
   struct steward* steward = timer->data;
