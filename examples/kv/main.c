@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "accept.h"
@@ -97,16 +96,14 @@ static void on_signal(uv_signal_t* handle, int number) {
  */
 
 /* So that no client has to be refused for want of a descriptor. */
-static void get_descriptors(const struct settings* settings) {
-  rlim_t need = settings->maxclients + 8 * (settings->servers + settings->shards + 2) + 32; /* a loop has up to 8 of its own */
-  struct rlimit limit;
+static void get_descriptors(struct settings* settings) {
+  size_t room = settings_room(settings);
 
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+  if (room == settings->maxclients)
     return;
-  limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || need < limit.rlim_max ? need : limit.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < need)
-    say(LEVEL_WARNING, "maxclients %zu takes %llu descriptors, and the system allows %llu; see ulimit -n", settings->maxclients,
-        (unsigned long long) need, (unsigned long long) limit.rlim_cur);
+  say(LEVEL_WARNING, "maxclients is %zu and not %zu: the system does not allow more descriptors; see ulimit -n", room,
+      settings->maxclients);
+  settings->maxclients = room;
 }
 
 static void start_control(struct program* p) {

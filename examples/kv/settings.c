@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /*
  * The table
@@ -370,12 +371,35 @@ static int check_names(const struct slice* pairs, size_t count, struct buf* repl
   return 0;
 }
 
+size_t settings_room(const struct settings* settings) {
+  const rlim_t own = 8 * (settings->servers + settings->shards + 2) + 32; /* a loop has up to 8 */
+  const rlim_t need = settings->maxclients + own;
+  struct rlimit limit;
+
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+    return settings->maxclients;
+  limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || need < limit.rlim_max ? need : limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return settings->maxclients;
+  if (limit.rlim_cur >= need)
+    return settings->maxclients;
+  return limit.rlim_cur > own ? (size_t) (limit.rlim_cur - own) : 1;
+}
+
 struct change {
   const struct slice* pairs;
   size_t count;
   const struct row* row; /* the one with the problem */
   struct problem problem;
 };
+
+static int check_room(const struct settings* settings, struct problem* problem) {
+  size_t room = settings_room(settings);
+
+  if (room == settings->maxclients)
+    return 0;
+  return wrong(problem, "The operating system is not able to handle the specified number of clients, try with %zu", room);
+}
 
 /* On a copy, which is given up if a value is wrong. Perhaps more than once: see settings_set(). */
 static int on_modify(struct settings* settings, void* arg) {
@@ -385,6 +409,8 @@ static int on_modify(struct settings* settings, void* arg) {
   for (i = 0; i < change->count; i += 2) {
     change->row = row_find(change->pairs[i]);
     if (row_set(change->row, settings, change->pairs[i + 1], &change->problem) != 0)
+      return UV_EINVAL;
+    if (slice_is(change->pairs[i], "maxclients") && check_room(settings, &change->problem) != 0)
       return UV_EINVAL;
   }
   return 0;

@@ -52,4 +52,7 @@ int settings_parse(struct settings* settings, int argc, char** argv, int* code);
 void settings_get(const struct settings* settings, const struct slice* patterns, size_t count, struct buf* reply);
 void settings_set(const settings_sender_t* tx, const struct slice* pairs, size_t count, struct buf* reply);
 
+/* settings_room: have the system allow as many descriptors as `maxclients` takes. Returns that, or for how many clients they do. */
+size_t settings_room(const struct settings* settings);
+
 #endif

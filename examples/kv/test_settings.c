@@ -163,7 +163,7 @@ static const struct {
     {"shard-loops", "shared", "own", "own", "both", NULL},
     {"databases", "1", "1", "1", "16", NULL},
     {"maxmemory", "0", "100mb", "104857600", "abc", "argument must be a memory value"},
-    {"maxclients", "10000", "4294967295", "4294967295", "0", "argument must be between 1 and 4294967295 inclusive"},
+    {"maxclients", "10000", "17", "17", "0", "argument must be between 1 and 4294967295 inclusive"},
     {"timeout", "0", "2147483647", "2147483647", "-1", "argument must be between 0 and 2147483647 inclusive"},
     {"requirepass", "", "secret", "secret", NULL, NULL},
     {"loglevel", "notice", "DEBUG", "debug", "loud", "argument(s) must be one of the following: debug, verbose, notice, warning"},
@@ -519,7 +519,7 @@ static void changer_run(void* arg) {
 }
 
 START_TEST(changes_of_different_names_are_all_kept) {
-  static const char* const names[THREADS] = {"maxmemory", "maxclients", "timeout", "client-query-buffer-limit"};
+  static const char* const names[THREADS] = {"maxmemory", "proto-max-bulk-len", "timeout", "client-query-buffer-limit"};
   struct changer changers[THREADS];
   struct fixture f;
   char value[24];

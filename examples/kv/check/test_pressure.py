@@ -155,6 +155,22 @@ def crowd():
             client.close()
 
 
+def few_descriptors():
+    """maxclients for which there are no descriptors: less at the start, with a message; refused by CONFIG SET, as with Redis"""
+    with Kv("--maxclients", 1000, preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))) as kv:
+        need("maxclients is" in kv.complaints(), kv.complaints())
+        with Client(kv.port) as client:
+            reply = client.call("CONFIG", "SET", "maxclients", 500)
+            found = re.search(rb"is not able to handle the specified number of clients, try with (\d+)\r\n$", reply)
+            need(found is not None, reply)
+            need(client.call("CONFIG", "GET", "maxclients").endswith(b"\r\n%s\r\n" % found.group(1)), "maxclients at the start")
+            need(client.call("CONFIG", "SET", "maxclients", found.group(1)) == b"+OK\r\n", "what was proposed")
+        clients = [Client(kv.port) for _ in range(int(found.group(1)) - 1)]
+        need(all(client.call("PING") == b"+PONG\r\n" for client in clients), "PING")
+        for client in clients:
+            client.close()
+
+
 def long_query():
     """more than client-query-buffer-limit closes a client, with a line on standard error"""
     with Kv("--client-query-buffer-limit", "1mb") as kv, Client(kv.port) as client:
@@ -189,4 +205,4 @@ def benchmark():
         need_small(kv, 100 * MB, "after redis-benchmark -P 64 -c 200")
 
 
-run(deaf, half, many, frozen, crowd, long_query, idle, benchmark)
+run(deaf, half, many, frozen, crowd, few_descriptors, long_query, idle, benchmark)
