@@ -258,5 +258,6 @@ int uvch_loop_configure(uv_loop_t* loop, uvch_loop_option option, uint64_t value
     port->pass_time = value;
   else
     port->hot.ceiling = value;
+  port->is_kept = 1;
   return 0;
 }

@@ -21,7 +21,8 @@
  *
  * Life. The port is made with the loop's first handle or request. When none is left it ends: CLOSED into the head, its libuv
  * handles closed as soon as no poster is late (between its push on ASLEEP and its signal), and the last handles' close callbacks
- * come from there. A port that was used for requests only stays to the end of the next pass.
+ * come from there. A port that was used for requests only stays to the end of the next pass without one, and so does one that is
+ * given options; what a call has made that failed in the end goes with the next pass.
  *
  * Foreign close. A program may close our libuv handles in a walk over its loop. Our close callbacks never come then. Whoever sees
  * it first, a poster or the loop, puts CLOSED into the head; the next call on the loop's thread makes a new port. The old one's
@@ -237,7 +238,6 @@ void uvch__port_add(struct uvch__port* port, struct uvch__list* list, void* queu
   uvch__lives(port, list, queue);
   uvch__list_append(list, queue);
   port->live++;
-  port->is_unused = 0;
   update_ref(port);
 }
 
@@ -476,8 +476,8 @@ static void rest(struct uvch__port* port, int worked, uint64_t now) {
 
 static void settle(struct uvch__port* port, int worked, uint64_t now) {
   if (port->live == 0 && port->depth == 0) {
-    int stay = port->orphans != NULL ? port->passes < ORPHAN_PASSES : port->closing == NULL && !port->is_unused;
-    port->is_unused = 1;
+    int stay = port->orphans != NULL ? port->passes < ORPHAN_PASSES : port->closing == NULL && (worked || port->is_kept);
+    port->is_kept = 0;
     if (!stay)
       end(port);
     return;

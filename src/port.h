@@ -76,7 +76,7 @@ struct uvch__port {
   unsigned int pins;
   unsigned int passes;
   unsigned char state;
-  unsigned char is_unused; /* since the last pass */
+  unsigned char is_kept; /* it has new options: the next pass without handles and requests does not end it */
   unsigned char is_reffed;
   unsigned char is_let_go; /* by the loop, while it was pinned */
   unsigned char is_deaf;   /* in a forked child that has not got what it needs: it delivers close callbacks only */

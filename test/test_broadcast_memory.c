@@ -1699,6 +1699,34 @@ START_TEST(any_allocation_may_fail_and_nothing_is_lost_or_leaked) {
 }
 END_TEST
 
+/* As the header says of a first call that has failed. */
+START_TEST(after_a_subscription_without_memory_one_pass_clears_the_loop) {
+  uvch_broadcast_receiver_t rx;
+  uvch_broadcast_sender_t tx;
+  uv_loop_t loop;
+  size_t n;
+  int r;
+
+  ck_assert_int_eq(uvch_broadcast_init(NULL, NULL, &tx, sizeof(uint64_t), 4), 0);
+  for (n = 1;; n++) {
+    support_loop_init(&loop);
+    support_alloc_fail(n);
+    r = uvch_broadcast_subscribe(&loop, &rx, &tx);
+    support_alloc_fail(0);
+    if (r == 0) {
+      break;
+    }
+    ck_assert_int_eq(r, UV_ENOMEM);
+    uv_run(&loop, UV_RUN_NOWAIT);
+    support_loop_close(&loop);
+  }
+  ck_assert_uint_gt(n, 3); /* its port, the wake source, the group */
+  close_rx(&rx);
+  drop_sender(&tx);
+  support_loop_end(&loop);
+}
+END_TEST
+
 START_TEST(a_wait_without_memory_is_refused_and_takes_no_place) {
   uvch_broadcast_receiver_t rx;
   uvch_broadcast_sender_t tx;
@@ -1868,6 +1896,7 @@ static void add_trouble(Suite* suite) {
   TCase* tcase = support_case(suite, "trouble");
 
   tcase_add_loop_test(tcase, any_allocation_may_fail_and_nothing_is_lost_or_leaked, 0, 2);
+  tcase_add_test(tcase, after_a_subscription_without_memory_one_pass_clears_the_loop);
   tcase_add_loop_test(tcase, a_wait_without_memory_is_refused_and_takes_no_place, 0, 2);
   tcase_add_loop_test(tcase, a_send_without_memory_keeps_nothing, 0, 2 * POLICIES);
 }

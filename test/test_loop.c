@@ -1175,6 +1175,43 @@ START_TEST(the_message_budget_bounds_a_pass_and_goes_with_the_last_handle) {
 }
 END_TEST
 
+/* The loop's first pass has looked for channels already when this comes. */
+static void late_on_check(uv_check_t* check) {
+  lane_t* lane = check->data;
+
+  lane_init(lane, check->loop, UVCH_UNBOUNDED);
+  lane_start(lane, lane_on_recv);
+  lane_send(lane, 0, 100);
+  lane_drop_sender(lane);
+  uv_close((uv_handle_t*) check, NULL);
+}
+
+START_TEST(settings_hold_to_the_end_of_the_next_pass) {
+  uv_check_t late;
+  uv_loop_t loop;
+  gauge_t gauge;
+  lane_t lane;
+
+  memset(&gauge, 0, sizeof(gauge));
+  memset(&lane, 0, sizeof(lane));
+  support_loop_init(&loop);
+  ck_assert_int_eq(uv_check_init(&loop, &gauge.check), 0);
+  ck_assert_int_eq(uv_check_init(&loop, &late), 0);
+  gauge.check.data = &gauge;
+  gauge.lane = &lane;
+  late.data = &lane;
+  uv_unref((uv_handle_t*) &gauge.check);
+  ck_assert_int_eq(uv_check_start(&gauge.check, gauge_on_check), 0);
+  ck_assert_int_eq(uv_check_start(&late, late_on_check), 0);
+  ck_assert_int_eq(uvch_loop_configure(&loop, UVCH_LOOP_BUDGET_MESSAGES, 10), 0);
+  support_loop_run(&loop);
+  ck_assert_uint_eq(lane.received, 100);
+  ck_assert_uint_eq(gauge.most, 10);
+  uv_close((uv_handle_t*) &gauge.check, NULL);
+  support_loop_end(&loop);
+}
+END_TEST
+
 START_TEST(the_smallest_time_budget_still_makes_progress) {
   uv_loop_t loop;
   gauge_t gauge;
@@ -1405,6 +1442,7 @@ int main(void) {
 
   tcase_add_test(settings, loop_configure_refuses_what_is_out_of_range);
   tcase_add_test(settings, the_message_budget_bounds_a_pass_and_goes_with_the_last_handle);
+  tcase_add_test(settings, settings_hold_to_the_end_of_the_next_pass);
   tcase_add_test(settings, the_smallest_time_budget_still_makes_progress);
   tcase_add_test(settings, settings_alone_leave_nothing_on_a_loop);
   tcase_add_test(settings, another_thread_cannot_bind_to_a_loop_that_has_run);
