@@ -568,17 +568,21 @@ static void visitor_leave(visitor_t* self) {
   self->kept = NULL;
 }
 
-/* The other receiver takes the place of this one. */
+/* The other receiver takes the place of this one, if there is memory for it. */
 static void visitor_comes_back(visitor_t* self) {
   uvch_watch_receiver_t* other = &self->receivers[self->rx == &self->receivers[0]];
   support_result_t* result = &self->market->result;
   visit_t* visit = visit_begin(self->market, &self->visits);
+  int r;
 
   if (self->subscribes) {
-    support_expect_eq(result, uvch_watch_subscribe(NULL, other, &self->tx), 0);
+    r = uvch_watch_subscribe(NULL, other, &self->tx);
   } else {
     visit_clone(visit, self->visit);
-    support_expect_eq(result, uvch_watch_receiver_clone(NULL, other, self->rx), 0);
+    r = uvch_watch_receiver_clone(NULL, other, self->rx);
+  }
+  if (!support_expect_eq(result, r, 0)) {
+    return;
   }
   support_expect_eq(result, uvch_watch_receiver_same_channel(other, self->rx), 1);
   visitor_leave(self);
