@@ -6,7 +6,7 @@
 #include "byhand.h"
 
 #define ANSWER(number) (~(number))
-#define SPARE 4096 /* receivers that are closing: at most what one pass of the loop may deliver, and some */
+#define SPARE 8192 /* receivers that are closing: at most what one pass of the loop may deliver, 4,096, and some */
 
 struct message {
   uint64_t number;
