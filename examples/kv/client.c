@@ -375,7 +375,7 @@ static size_t take_commands(struct client* c) {
   size_t at = 0;
   size_t count = 0;
 
-  while (takes_more(c, count, settings)) {
+  while (at < c->in.len && takes_more(c, count, settings)) {
     limits.anonymous = !c->authenticated;
     result = parser_next(&c->parser, c->in.data + at, c->in.len - at, &limits);
     if (result != PARSER_COMMAND)
