@@ -13,14 +13,15 @@ source "$here/drive.sh"
 # shellcheck disable=SC2086
 ${CC:-cc} -shared -fPIC -o preload.so "$here/limits_preload.c" -ldl 2>err || { cat err; exit 77; }
 
-# Under an emulator the linker of the emulator itself would get it, and cannot use it.
-env LD_PRELOAD="$work/preload.so" true 2>err
-if [ -s err ]; then cat err; exit 77; fi
-
 # run PROGRAM VARIABLE=NUMBER: its exit code.
 run() {
   env LD_PRELOAD="$work/preload.so" UVCH_LIMIT_PROGRAM="${1##*/}" "$2" ${limit[@]+"${limit[@]}"} "$1" >out 2>err </dev/null
 }
+
+# Another C library cannot use it, and under an emulator the linker of the emulator itself would get it.
+env LD_PRELOAD="$work/preload.so" true 2>err
+if [ -s err ]; then cat err; exit 77; fi
+run "$bin/hello" UVCH_LIMIT_THREAD=0 || { echo "nothing can be preloaded into the programs" >&2; exit 77; }
 
 # clear_error CODE: what a program that has failed should say.
 clear_error() { [ "$1" -gt 0 ] && [ "$1" -lt 124 ] && [ -s err ]; }
@@ -43,8 +44,8 @@ for expected in "$here"/../examples/expected/*.out; do
   program=$bin/$name
   [ ! -d "$program" ] || program=$program/$name
   fails_clearly "$name: a thread cannot be made" "$program" UVCH_LIMIT_THREAD 1
-  # libuv itself aborts where its first two are missing, after the three that there always are.
-  fails_clearly "$name: no more descriptors" "$program" UVCH_LIMIT_DESCRIPTORS 6
+  # libuv itself aborts without its first three, or four since 1.45 (an io_uring), after the three that there always are.
+  fails_clearly "$name: no more descriptors" "$program" UVCH_LIMIT_DESCRIPTORS 7
 done
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
