@@ -250,7 +250,9 @@ static int take(struct round* r, struct slice* reply, struct part** from) {
   if (part->taken == part->done)
     return 0;
   *from = part;
-  *reply = (struct slice){part->reply.data + part->at, item->end - part->at};
+  *reply = (struct slice){"", item->end - part->at};
+  if (reply->len > 0)
+    reply->data = part->reply.data + part->at;
   part->at = item->end;
   part->taken++;
   r->next_where++;
