@@ -91,19 +91,26 @@ __attribute__((visibility("default"))) int fdatasync(int fd) {
   return (int) syscall(SYS_fdatasync, fd);
 }
 
-static struct rlimit limit_of(int resource) {
+/* What getrlimit() takes: an enumeration with glibc, an int elsewhere. */
+#ifdef __GLIBC__
+typedef __rlimit_resource_t limit_kind;
+#else
+typedef int limit_kind;
+#endif
+
+static struct rlimit limit_of(limit_kind resource) {
   struct rlimit limit;
 
-  support_check_eq(getrlimit((__rlimit_resource_t) resource, &limit), 0);
+  support_check_eq(getrlimit(resource, &limit), 0);
   return limit;
 }
 
 /* check's own file is limited as well, and ck_assert writes to it; support_check only when it fails. */
-static void set_limit(int resource, rlim_t value) {
+static void set_limit(limit_kind resource, rlim_t value) {
   struct rlimit limit = limit_of(resource);
 
   limit.rlim_cur = value;
-  support_check_eq(setrlimit((__rlimit_resource_t) resource, &limit), 0);
+  support_check_eq(setrlimit(resource, &limit), 0);
 }
 
 /*
