@@ -1665,7 +1665,8 @@ START_TEST(an_idle_receiver_takes_at_most_160_bytes_and_none_of_the_heap) {
   if (_i >= 1) {
     support_alloc_mark();
     watch_put(&tx, 1);
-    watch_turn(&loop);
+    while (count < MANY) /* as many passes as the time budget makes of it */
+      watch_turn(&loop);
     ck_assert_uint_eq(count, MANY);
     ck_assert_uint_le(support_alloc_calls(), 1); /* for the value, at most */
   }
