@@ -47,7 +47,7 @@ void uvch__lock_sleep(struct uvch__lock* lock) {
 }
 
 void uvch__lock_wake(struct uvch__lock* lock) {
-  uv_mutex_lock(&lock->mutex);
-  uv_cond_signal(&lock->cond);
+  uv_mutex_lock(&lock->mutex); /* who sleeps is inside its wait */
   uv_mutex_unlock(&lock->mutex);
+  uv_cond_signal(&lock->cond); /* now, so that it does not run into the mutex */
 }

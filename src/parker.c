@@ -98,9 +98,9 @@ void uvch__parker_unref(struct uvch__parker* p) {
 void uvch__parker_wake(struct uvch__parker* p) {
   if (atomic_exchange_explicit(&p->state, WOKEN, memory_order_acq_rel) != SLEEPING) /* [K1] */
     return;
-  uv_mutex_lock(&p->mutex);
-  uv_cond_signal(&p->cond);
+  uv_mutex_lock(&p->mutex); /* the sleeper waits, or has seen WOKEN */
   uv_mutex_unlock(&p->mutex);
+  uv_cond_signal(&p->cond); /* now, so that it does not run into the mutex */
 }
 
 static int is_woken(struct uvch__parker* p) {
