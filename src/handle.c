@@ -257,7 +257,7 @@ int uvch_loop_configure(uv_loop_t* loop, uvch_loop_option option, uint64_t value
   else if (option == UVCH_LOOP_BUDGET_TIME)
     port->pass_time = value;
   else
-    port->hot.ceiling = value;
+    uvch__hot_limit(&port->hot, value);
   port->is_kept = 1;
   return 0;
 }

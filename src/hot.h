@@ -4,8 +4,11 @@
  *
  * A sleep and a wake-up cost tens of microseconds on a virtual machine, a poll costs less than one. So who runs out of work polls
  * for at most `ceiling` before it sleeps, but only if the last wait was short, and only as long as that has paid. A window ends
- * at once when two polls are far apart: the thread was taken off its processor, and who polls is in the way of who works. Never
- * on one processor. Used by one thread at a time. */
+ * at once when two polls are far apart: the thread was taken off its processor, and who polls is in the way of who works.
+ *
+ * On one processor nobody polls. Who runs out of work gives way once before it sleeps: those who have a message for it may run,
+ * and then it need neither sleep nor be woken. Only as long as that pays; and not for a while once another process had the
+ * processor meanwhile. Used by one thread at a time. */
 #ifndef UVCH_SRC_HOT_H
 #define UVCH_SRC_HOT_H
 
@@ -41,7 +44,9 @@ struct uvch__hot {
   uint64_t until;   /* end of the window, while open */
   uint64_t polled;  /* time of the last poll in it */
   unsigned char open;
-  unsigned char is_near; /* the last wait was short */
+  unsigned char is_near;   /* the last wait was short */
+  unsigned char is_alone;  /* there is one processor */
+  unsigned char gives_way; /* there, instead of polling */
   struct uvch__backoff backoff;
 };
 
@@ -51,8 +56,22 @@ uint64_t uvch__hot_default(void);
 static inline void uvch__hot_init(struct uvch__hot* h) {
   *h = (struct uvch__hot){0};
   h->ceiling = uvch__hot_default();
+  h->is_alone = h->gives_way = h->ceiling == 0;
   h->is_near = 1;
 }
+
+/* uvch__hot_limit: wait hot for at most `most` ns, or on one processor give way; 0: neither. */
+static inline void uvch__hot_limit(struct uvch__hot* h, uint64_t most) {
+  if (h->is_alone)
+    h->gives_way = most > 0;
+  else
+    h->ceiling = most;
+}
+
+/* uvch__give_way: let others run, if there is one processor and it pays. 0: it does not. 1: others may have run; UVCH__LATE: the
+ * same, for too long. The caller looks, and says uvch__backoff_hit(&h->backoff) if what it waits for is there, and not late. */
+enum { UVCH__LATE = 2 };
+int uvch__give_way(struct uvch__hot* h);
 
 /* What was waited for is there, `waited` ns after the wait began. */
 static inline void uvch__hot_hit(struct uvch__hot* h, uint64_t waited) {

@@ -27,8 +27,6 @@
 /* uvch__linger: the receiver has had `n` messages in a row. 0: it does not pay. 1: some time has gone by; the caller looks, and
  * tells port->linger whether it was a hit. UVCH__LATE: the same, but the thread was taken off its processor meanwhile.
  * `capacity`: 0 without a bound. */
-enum { UVCH__LATE = 2 };
-
 static inline int uvch__linger(struct uvch__port* port, uint64_t n, uint32_t capacity) {
   uint64_t until;
   uint64_t now;

@@ -54,7 +54,7 @@ struct uvch__parker* uvch__parker_new(void) {
 
   if (p == NULL)
     return NULL;
-  if (own_hot.ceiling == 0)
+  if (own_hot.ceiling == 0 && !own_hot.is_alone)
     uvch__hot_init(&own_hot);
   p->hot = own_hot;
   return begin(p, 1);
@@ -107,12 +107,22 @@ static int is_woken(struct uvch__parker* p) {
   return atomic_load_explicit(&p->state, memory_order_acquire) == WOKEN; /* [K2] */
 }
 
+static int give_way(struct uvch__parker* p) {
+  int way = uvch__give_way(&p->hot);
+
+  if (!is_woken(p))
+    return 0;
+  if (way == 1)
+    uvch__backoff_hit(&p->hot.backoff);
+  return 1;
+}
+
 static int wait_hot(struct uvch__parker* p, uint64_t began, uint64_t deadline) {
   uint64_t now = began;
   int i;
 
   if (!uvch__hot_open(&p->hot, began))
-    return is_woken(p);
+    return is_woken(p) || give_way(p);
   do {
     for (i = 0; i < POLLS; i++) {
       if (is_woken(p))

@@ -436,12 +436,23 @@ static struct uvch__endpoint* next(struct uvch__port* port) {
   return pop(port);
 }
 
+/* On one processor: true if others have run and posted something, and there is time for it in this pass. */
+static int give_way(struct uvch__port* port) {
+  int way;
+
+  if (port->live == 0 || port->closing != NULL || (way = uvch__give_way(&port->hot)) == 0 || !uvch__port_is_posted(port))
+    return 0;
+  if (way == 1)
+    uvch__backoff_hit(&port->hot.backoff);
+  return uvch__budget_look(port);
+}
+
 static int drain(struct uvch__port* port) {
   struct uvch__endpoint* ep;
   int worked = 0;
 
   while (port->budget.left > 0 &&
-         ((ep = next(port)) != NULL || (worked && uvch__spin(port, NULL) && (ep = next(port)) != NULL))) {
+         ((ep = next(port)) != NULL || (worked && (uvch__spin(port, NULL) || give_way(port)) && (ep = next(port)) != NULL))) {
     worked = 1;
     port->hand = ep;
     ep->ops->turn(ep, port);

@@ -42,7 +42,8 @@ typedef enum {
   UVCH_LOOP_BUDGET_MESSAGES = 1, /* messages delivered in one pass of the loop; 4,096 to begin with, at least 1 */
   UVCH_LOOP_BUDGET_TIME,         /* nanoseconds of delivering in one pass of the loop; 1,000,000 to begin with, at least 1 */
   UVCH_LOOP_HOT_MAX              /* longest time in nanoseconds that an idle loop polls for the next message before it sleeps,
-                                    after a first look of at most 2,000; 0: never; at most 1,000,000 */
+                                    after a first look of at most 2,000; 0: never; at most 1,000,000. On one processor it never
+                                    polls, and instead lets others run once, if this is not 0 */
 } uvch_loop_option;
 
 /* How a channel is made; flags for its options. */

@@ -33,6 +33,11 @@ uint64_t uvch__hot_default(void) {
   return fake_hot;
 }
 
+/* Others may have run, as they may before each step. */
+int uvch__give_way(struct uvch__hot* h) {
+  return h->gives_way ? 1 : 0;
+}
+
 int steps_is_torn(const char* who) {
   return steps_is(STEPS_MPSC_PUBLISH_BY_STORE, who, "uvch__slot_publish") ||
          steps_is(STEPS_PARK_BY_STORE, who, "uvch__slot_park") || steps_is(STEPS_MPSC_KILL_BY_STORE, who, "uvch__slot_kill") ||

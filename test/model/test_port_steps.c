@@ -48,6 +48,11 @@ uint64_t uvch__hot_default(void) {
   return hot;
 }
 
+/* Others may have run, as they may before each step. */
+int uvch__give_way(struct uvch__hot* h) {
+  return h->gives_way ? 1 : 0;
+}
+
 int steps_is_torn(const char* who) {
   return steps_is(STEPS_PORT_UNREF_BY_STORE, who, "uvch__port_unref") || steps_is(STEPS_PUSH_BY_STORE, who, "uvch__port_push") ||
          steps_is(STEPS_COLLECT_BY_STORE, who, "collect") || steps_is(STEPS_LATE_BY_STORE, who, "push_on_asleep") ||
