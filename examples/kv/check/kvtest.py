@@ -271,7 +271,7 @@ class Writer(threading.Thread):
         key = self.random.choice(self.keys)
         now = self.values[key][-1]
         what = self.random.randrange(8)
-        number = now is not None and now.isdigit() and len(now) < 10
+        number = now is not None and now.isdigit() and len(now) < 10 and now == b"%d" % int(now)
         if what == 0:
             words, new, reply = (b"DEL", key), None, b":%d\r\n" % (now is not None)
         elif what < 3 and number:
